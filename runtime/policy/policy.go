@@ -1,0 +1,128 @@
+// Package policy is the contract between the gateway and its policies: what a policy sees (Exchange), what it may say
+// (Verdict), and how a kind of policy is defined (Define). The compiler targets it as an instruction set; the runtime
+// executes it. It must not do I/O, and it must not know the engine or any single kind.
+package policy
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/suuupra/gateway/runtime/httpmsg"
+)
+
+// Phase is a step of the request pipeline. The order is the product's, never the file's: design, section 7.
+type Phase uint8
+
+// The phases in the order in which a request meets them. Matching comes before the first, recording after the last;
+// timeouts, retries and breakers are settings of forwarding, not policies.
+const (
+	PhaseAdmit        Phase = iota // ip, signed URL, cors, waf, body limits
+	PhaseAuthenticate              // who is it
+	PhaseAuthorise                 // may they
+	PhaseLimit                     // how much; after authentication, so that keys may use claims
+	PhaseTransform                 // rewrite what goes upstream
+	PhaseForward
+)
+
+// String names the phase as `gwctl explain` prints it.
+func (p Phase) String() string {
+	return [...]string{"admit", "authenticate", "authorise", "limit", "transform", "forward"}[p]
+}
+
+// Exchange is the project's own view of one request on its way through the pipeline. It outlives neither the request nor
+// its snapshot.
+type Exchange struct {
+	Request *httpmsg.Request
+
+	// Path is the normalised path that was matched, that policies judge, and that goes upstream.
+	Path     string
+	RawQuery string // without "?"
+	ClientIP netip.Addr
+	ID       string // request id: the client's if a trusted proxy sent one, else ours
+
+	Route  Route
+	Params []Param // captures of the route's path, in pattern order
+
+	// MaxBody bounds the request body in bytes. The engine enforces it while reading.
+	MaxBody int64
+
+	Attempt  int // upstream attempts so far
+	Upstream string
+	Endpoint string
+	Timings  Timings
+}
+
+// Route is what policies and records may know about the matched route. The zero value means "no route matched".
+type Route struct {
+	ID      string
+	Pattern string
+	Tenant  string
+}
+
+// Param is one path capture.
+type Param struct{ Name, Value string }
+
+// Timings are the moments of an exchange, for records and metrics. Zero means "did not happen".
+type Timings struct {
+	Start          time.Time // first byte of the request header
+	UpstreamStart  time.Time // request sent
+	UpstreamHeader time.Time // response header read
+}
+
+// Verdict is what a policy decides. The zero value lets the request pass.
+type Verdict struct {
+	Reject   *Reject
+	Response *httpmsg.Response // answer at once, without forwarding; ignored if Reject is set
+}
+
+// Pass lets the request go on.
+var Pass Verdict
+
+// Refuse is the verdict that stops a request.
+func Refuse(r *Reject) Verdict { return Verdict{Reject: r} }
+
+// Reject is a refusal. One place in the runtime turns it into a problem+json response, a metric and a log line.
+type Reject struct {
+	Status int
+	Code   string // stable reason, snake_case: a label of metrics and the "code" member of the response
+	Detail string // for the client; never holds a secret
+	Header []httpmsg.Field
+}
+
+// Handler is one policy on one route. Decide looks at the request and says go on, answer, or refuse. It has no effect
+// except through the Env it was built with, so the same code serves traffic, runs offline tests, and judges a candidate
+// in the shadow. A Handler that owns anything also implements io.Closer.
+type Handler interface {
+	Decide(ctx context.Context, x *Exchange) Verdict
+}
+
+// ResponseHandler is a Handler that also edits the response header before it is sent.
+type ResponseHandler interface {
+	Respond(ctx context.Context, x *Exchange, r *httpmsg.Response)
+}
+
+// ChunkHandler is a Handler that sees the response body as it streams. Chunk returns what is to be sent in place of the
+// bytes, which it may not keep; an error cuts the response.
+type ChunkHandler interface {
+	Chunk(ctx context.Context, x *Exchange, chunk []byte) ([]byte, error)
+}
+
+// FinishHandler is a Handler that settles accounts when the exchange is over, however it ended.
+type FinishHandler interface {
+	Finish(x *Exchange, status int)
+}
+
+// Env is all a policy may reach. Clocks come through it, so that tests and replays decide what time it is.
+type Env struct {
+	Log    *slog.Logger // with policy and route attached
+	Now    func() time.Time
+	Shared Shared
+}
+
+// Shared keeps what must survive a swap: pools, breakers, key sets. Key is the kind and a digest of the settings that
+// shape the value; a value lives as long as one snapshot holds it.
+type Shared interface {
+	Get(key string, create func() (any, error)) (value any, release func(), err error)
+}

@@ -1,0 +1,4 @@
+package diag
+
+// GW5xxx: policies.
+var policyCodes = []Explanation{}

@@ -1,0 +1,4 @@
+package diag
+
+// GW3xxx: references, overlays and tenants.
+var referenceCodes = []Explanation{}

@@ -1,0 +1,4 @@
+package diag
+
+// GW4xxx: semantics across routes.
+var routeCodes = []Explanation{}

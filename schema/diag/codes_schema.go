@@ -1,0 +1,4 @@
+package diag
+
+// GW2xxx: shapes and values.
+var schemaCodes = []Explanation{}

@@ -1,0 +1,4 @@
+package diag
+
+// GW7xxx: sources, publishing and drift.
+var syncCodes = []Explanation{}

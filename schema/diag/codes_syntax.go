@@ -1,0 +1,4 @@
+package diag
+
+// GW1xxx: reading files.
+var syntaxCodes = []Explanation{}

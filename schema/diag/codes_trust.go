@@ -1,0 +1,4 @@
+package diag
+
+// GW6xxx: signatures, bundles and secrets.
+var trustCodes = []Explanation{}
