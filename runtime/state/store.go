@@ -1,0 +1,205 @@
+// Package state keeps what a gateway must remember across a restart: the exact bytes of the last good bundles and the
+// newest channel version it activated. It trusts nothing it reads back: callers verify every bundle again. It must not
+// know what is in a bundle.
+package state
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// Keep is how many generations stay on disk.
+const Keep = 3
+
+const (
+	stateFile  = "state.json"
+	stateMax   = 64 << 10
+	archiveMax = 80 << 20 // a bundle's 64 MiB and its framing
+)
+
+// Floor is the newest channel version that was activated: nothing older may follow (rollback protection).
+type Floor struct {
+	Epoch          int64  `json:"epoch"`
+	Version        int64  `json:"version"`
+	ManifestDigest string `json:"manifestDigest"`
+}
+
+// Compare orders floors by epoch, then version.
+func (f Floor) Compare(g Floor) int {
+	return cmp.Or(cmp.Compare(f.Epoch, g.Epoch), cmp.Compare(f.Version, g.Version))
+}
+
+// State is the small file beside the bundles.
+type State struct {
+	Floor       Floor     `json:"floor"`
+	ETag        string    `json:"etag,omitempty"` // of the last activated version, for https sources
+	ActivatedAt time.Time `json:"activatedAt"`
+}
+
+// Generation is one kept bundle.
+type Generation struct {
+	Epoch, Version int64
+	file           string
+}
+
+// Store is a directory that belongs to one gateway.
+type Store struct {
+	dir string
+	// step is called before each persistence step; tests kill the process there.
+	step func(name string)
+}
+
+// Open makes the directory if need be. Its mode is 0700: bundles hold the whole configuration.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open state directory: %w", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".tmp-*"))
+	if err != nil {
+		return nil, fmt.Errorf("open state directory: %w", err)
+	}
+	for _, f := range left { // what a crash left half written
+		_ = os.Remove(f)
+	}
+	return &Store{dir: dir, step: func(string) {}}, nil
+}
+
+// OnStep sets a hook that is called before each step of Save, with the step's name: crash tests end the process there.
+func (s *Store) OnStep(step func(name string)) { s.step = step }
+
+// Load returns the state, or the zero State if there is none that can be read: the bundles themselves then tell how far
+// this gateway had come.
+func (s *Store) Load() (State, error) {
+	var st State
+	raw, err := readBounded(filepath.Join(s.dir, stateFile), stateMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, nil
+	}
+	if err != nil {
+		return st, fmt.Errorf("read state: %w", err)
+	}
+	if err := json.Unmarshal(raw, &st); err != nil {
+		return State{}, fmt.Errorf("decode state: %w", err)
+	}
+	return st, nil
+}
+
+// nameOf is the file of a generation; the zero padding makes names sort as versions do.
+func nameOf(epoch, version int64) string { return fmt.Sprintf("%010d-%019d.gwb", epoch, version) }
+
+var namePattern = regexp.MustCompile(`^(\d{10})-(\d{19})\.gwb$`)
+
+// Generations lists the kept bundles, newest first.
+func (s *Store) Generations() ([]Generation, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list bundles: %w", err)
+	}
+	var out []Generation
+	for _, e := range entries {
+		m := namePattern.FindStringSubmatch(e.Name())
+		if m == nil || !e.Type().IsRegular() {
+			continue
+		}
+		var g Generation
+		if _, err := fmt.Sscanf(m[1]+" "+m[2], "%d %d", &g.Epoch, &g.Version); err != nil {
+			continue
+		}
+		g.file = e.Name()
+		out = append(out, g)
+	}
+	slices.SortFunc(out, func(a, b Generation) int { return cmp.Compare(b.file, a.file) })
+	return out, nil
+}
+
+// Read returns the bytes of a kept bundle, exactly as they were received.
+func (s *Store) Read(g Generation) ([]byte, error) {
+	raw, err := readBounded(filepath.Join(s.dir, g.file), archiveMax)
+	if err != nil {
+		return nil, fmt.Errorf("read kept bundle: %w", err)
+	}
+	return raw, nil
+}
+
+// Save keeps a bundle that was activated and moves the state forward. A crash between any two steps leaves a directory
+// from which Load and Generations recover a good bundle: the archive is complete before the state names it, and older
+// generations go last.
+func (s *Store) Save(archive []byte, st State) error {
+	s.step("archive")
+	if err := s.write(nameOf(st.Floor.Epoch, st.Floor.Version), archive); err != nil {
+		return fmt.Errorf("keep bundle: %w", err)
+	}
+	raw, err := json.MarshalIndent(st, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	s.step("state")
+	if err := s.write(stateFile, append(raw, '\n')); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	s.step("prune")
+	gens, err := s.Generations()
+	if err != nil {
+		return err
+	}
+	for _, g := range gens[min(Keep, len(gens)):] {
+		s.step("remove")
+		if err := os.Remove(filepath.Join(s.dir, g.file)); err != nil {
+			return fmt.Errorf("drop old bundle: %w", err)
+		}
+	}
+	s.step("done")
+	return nil
+}
+
+// write replaces a file so that a reader, or a machine that loses power, sees the old bytes or the new ones.
+func (s *Store) write(name string, data []byte) error {
+	f, err := os.CreateTemp(s.dir, ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // gone already after the rename
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.step("sync " + name)
+	if err := f.Sync(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	s.step("rename " + name)
+	if err := os.Rename(f.Name(), filepath.Join(s.dir, name)); err != nil {
+		return err
+	}
+	s.step("sync directory " + name)
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readBounded reads a regular file of at most limit bytes; the limit holds even if the file grows while it is read.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", filepath.Base(path), limit)
+	}
+	return raw, err
+}
