@@ -1,0 +1,265 @@
+package compiler
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/suuupra/gateway/schema"
+	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/ir"
+	"github.com/suuupra/gateway/schema/match"
+	"github.com/suuupra/gateway/schema/v1"
+)
+
+// checked is one environment whose every object has the right shape, and whose matchers are known not to tie.
+type checked struct {
+	*resolved
+	matches map[*object]ir.Match
+}
+
+// checker carries the tables of one check run.
+type checker struct {
+	in    *resolved
+	memo  *memo
+	diags *diag.List
+	ids   map[string]map[string]*object
+}
+
+// check validates every merged object, then what holds between objects: references, tenants' grants, reserved paths,
+// ambiguous and unreachable routes.
+func check(in *resolved, m *memo, diags *diag.List) *checked {
+	c := &checker{in: in, memo: m, diags: diags, ids: map[string]map[string]*object{}}
+	for _, kind := range objectKinds {
+		c.ids[kind] = make(map[string]*object, len(in.objects[kind]))
+		for _, o := range in.objects[kind] {
+			c.ids[kind][o.id] = o
+		}
+	}
+	c.shapes()
+	out := &checked{resolved: in, matches: make(map[*object]ir.Match, len(in.objects[kindRoute]))}
+	if diags.HasErrors() {
+		return out // references of misshapen objects would only repeat what has been said
+	}
+	routes := make([]ir.Route, 0, len(in.objects[kindRoute]))
+	owners := make([]*object, 0, len(in.objects[kindRoute]))
+	for _, o := range in.objects[kindRoute] {
+		c.references(o)
+		if mt, ok := c.matcher(o); ok {
+			out.matches[o] = mt
+			routes = append(routes, ir.Route{ID: o.id, Match: mt})
+			owners = append(owners, o)
+		}
+	}
+	c.tenants()
+	if !diags.HasErrors() {
+		c.between(routes, owners)
+	}
+	return out
+}
+
+// definitions names the v1 definition each kind of object must satisfy.
+var definitions = map[string]string{kindRoute: "Route", kindUpstream: "Upstream", kindPolicy: "Policy"}
+
+func (c *checker) shapes() {
+	if g := c.in.gateway; g != nil {
+		c.memo.validate("Gateway", g, "gateway", c.diags)
+	}
+	for _, t := range slices.Sorted(maps.Keys(c.in.grants)) {
+		c.memo.validate("Tenant", c.in.grants[t], "tenant", c.diags)
+	}
+	for _, kind := range objectKinds {
+		for _, o := range c.in.objects[kind] {
+			before := c.diags.Len()
+			c.memo.validate(definitions[kind], o.node, o.path, c.diags)
+			if c.diags.Len() > before && o.patch {
+				c.hintPatch(o)
+			}
+		}
+	}
+}
+
+// hintPatch explains an incomplete object of an overlay: most often it was meant to patch one whose id it misspells.
+func (c *checker) hintPatch(o *object) {
+	var known []string
+	for id, other := range c.ids[o.kind] {
+		if !other.patch {
+			known = append(known, id)
+		}
+	}
+	if near := diag.Suggest(o.id, known); near != "" {
+		c.diags.Add(diag.Diagnostic{
+			Severity: diag.Warning, Code: "GW3008", Pos: o.idPos, Width: len(o.id), Path: o.path + ".id",
+			Message: fmt.Sprintf("%s %q patches nothing: no lower layer has that id, so it is added as a new one", singular[o.kind], o.id),
+			Notes:   []diag.Note{{Pos: c.ids[o.kind][near].idPos, Message: fmt.Sprintf("%q is defined here", near)}},
+			Hint:    fmt.Sprintf("did you mean %q", near),
+		})
+	}
+}
+
+// references checks that what a route names exists, and that its tenant may use it.
+func (c *checker) references(o *object) {
+	if use := o.node.Get("use"); use != nil {
+		for i, n := range use.Items {
+			c.reference(o, kindPolicy, n, fmt.Sprintf("%s.use[%d]", o.path, i))
+		}
+	}
+	if n := o.node.Get("target").Get("upstream"); n != nil {
+		c.reference(o, kindUpstream, n, o.path+".target.upstream")
+	}
+}
+
+func (c *checker) reference(from *object, kind string, n *schema.Node, path string) {
+	to := c.ids[kind][n.Str]
+	if to == nil {
+		d := diag.Diagnostic{
+			Code: "GW3010", Pos: n.Pos, Width: n.Width, Path: path,
+			Message: fmt.Sprintf("there is no %s %q", singular[kind], n.Str),
+			Hint:    fmt.Sprintf("define it under %s", kind),
+		}
+		if near := diag.Suggest(n.Str, slices.Collect(maps.Keys(c.ids[kind]))); near != "" {
+			d.Hint = fmt.Sprintf("did you mean %q", near)
+		}
+		c.diags.Add(d)
+		return
+	}
+	switch {
+	case to.tenant == from.tenant:
+		return
+	case to.tenant != "":
+		c.diags.Add(diag.Diagnostic{
+			Code: "GW3011", Pos: n.Pos, Width: n.Width, Path: path,
+			Message: fmt.Sprintf("%s %q belongs to tenant %q", singular[kind], n.Str, to.tenant),
+			Notes:   []diag.Note{{Pos: to.idPos, Message: "defined here"}},
+			Hint:    "use one of your own, or one of the base that your tenant is granted",
+		})
+	case kind == kindUpstream && !granted(c.in.grants[from.tenant], "upstreams", n.Str):
+		c.diags.Add(c.ungranted(from.tenant, n.Pos, n.Width, path,
+			fmt.Sprintf("tenant %q may not use upstream %q of the base", from.tenant, n.Str), "upstreams"))
+	}
+}
+
+// matcher compiles a route's conditions and checks what can be said of them alone.
+func (c *checker) matcher(o *object) (ir.Match, bool) {
+	n := o.node.Get("matcher")
+	at := func(field string) (*schema.Node, string) { return n.Get(field), o.path + ".matcher." + field }
+	var m ir.Match
+	ok := true
+	bad := func(code diag.Code, v *schema.Node, path string, err error) {
+		ok = false
+		d := diag.Diagnostic{Code: code, Pos: v.Pos, Width: v.Width, Path: path, Message: err.Error()}
+		if h, is := err.(interface{ Hint() string }); is {
+			d.Hint = h.Hint()
+		}
+		c.diags.Add(d)
+	}
+	if v, path := at("host"); v != nil {
+		h, err := match.ParseHost(v.Str)
+		if err != nil {
+			bad("GW4001", v, path, err)
+		}
+		m.Host = h
+	}
+	where := n
+	if v, path := at("path"); v != nil {
+		where = v
+		p, err := match.ParsePath(v.Str)
+		if err != nil {
+			bad("GW4002", v, path, err)
+		} else {
+			m.Path = p.String()
+		}
+	}
+	if v, path := at("pathRegex"); v != nil {
+		where = v
+		if _, err := regexp.Compile(v.Str); err != nil {
+			bad("GW4003", v, path, fmt.Errorf("%q is not a regular expression: %s", v.Str, strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
+		}
+		m.PathRegex = v.Str
+	}
+	if v := n.Get("methods"); v != nil {
+		for _, it := range v.Items {
+			m.Methods = append(m.Methods, it.Str)
+		}
+		slices.Sort(m.Methods)
+	}
+	m.Headers = pairs(n.Get("headers"), strings.ToLower)
+	m.Query = pairs(n.Get("query"), func(s string) string { return s })
+	if ok {
+		if what := match.Reserved(m); what != "" {
+			ok = false
+			c.diags.Add(diag.Diagnostic{
+				Code: "GW4006", Pos: where.Pos, Width: where.Width, Path: o.path + ".matcher",
+				Message: fmt.Sprintf("%s is reserved for the gateway itself", what),
+				Hint:    "the gateway answers /health, /livez, /readyz, /metrics and /admin/** before any route; choose another path",
+			})
+		}
+	}
+	return m, ok
+}
+
+// pairs turns a map of conditions into a sorted list.
+func pairs(n *schema.Node, name func(string) string) []ir.Pair {
+	if n == nil {
+		return nil
+	}
+	out := make([]ir.Pair, 0, len(n.Fields))
+	for _, f := range n.Fields {
+		out = append(out, ir.Pair{Name: name(f.Name), Value: f.Value.Str})
+	}
+	slices.SortFunc(out, func(a, b ir.Pair) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// between finds routes that some request cannot tell apart, and routes that no request can reach.
+func (c *checker) between(routes []ir.Route, owners []*object) {
+	place := func(o *object) (*schema.Node, string) { return o.node.Get("matcher"), o.path + ".matcher" }
+	for _, k := range match.Conflicts(routes) {
+		a, b := owners[k.A], owners[k.B]
+		na, _ := place(a)
+		nb, path := place(b)
+		c.diags.Add(diag.Diagnostic{
+			Code: "GW4004", Pos: nb.Pos, Width: nb.Width, Path: path,
+			Message: fmt.Sprintf("routes %q and %q tie: both take %s and neither is more specific", a.id, b.id, k.Witness),
+			Notes:   []diag.Note{{Pos: na.Pos, Message: fmt.Sprintf("route %q matches it here", a.id)}},
+			Hint:    "tell them apart by host, path, method, or one more header or query condition",
+		})
+	}
+	for _, s := range match.Shadowed(routes) {
+		o := owners[s.Route]
+		n, path := place(o)
+		d := diag.Diagnostic{
+			Code: "GW4005", Pos: n.Pos, Width: n.Width, Path: path,
+			Message: fmt.Sprintf("no request can reach route %q: more specific routes take everything it matches, %s for example", o.id, s.Witness),
+			Hint:    "remove it, or widen its matcher",
+		}
+		for _, by := range s.By {
+			bn, _ := place(owners[by])
+			d.Notes = append(d.Notes, diag.Note{Pos: bn.Pos, Message: fmt.Sprintf("taken by route %q", owners[by].id)})
+		}
+		c.diags.Add(d)
+	}
+}
+
+// memo remembers across environments which nodes were found well shaped: an overlay that does not touch an object shares
+// its node with the base.
+type memo struct {
+	valid map[*schema.Node]bool
+}
+
+func newMemo() *memo { return &memo{valid: map[*schema.Node]bool{}} }
+
+// validate checks a node against a definition once; errors found before are reported again for each environment, and
+// merged when the report is printed.
+func (m *memo) validate(def string, n *schema.Node, path string, diags *diag.List) {
+	if m.valid[n] {
+		return
+	}
+	var l diag.List
+	v1.Validate(def, n, path, &l)
+	diags.Merge(l)
+	m.valid[n] = l.Len() == 0
+}

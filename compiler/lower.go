@@ -1,0 +1,250 @@
+package compiler
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/schema"
+	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/ir"
+	"github.com/suuupra/gateway/schema/v1"
+)
+
+// forwardSettings are the fields of a policy that configure forwarding; every other field is a policy kind.
+var forwardSettings = map[string]bool{"timeout": true, "timeouts": true}
+
+// lowered is one environment in compiled form, in no particular order.
+type lowered struct {
+	gateway   ir.Gateway
+	upstreams map[string]ir.Upstream
+	routes    []ir.Route
+	origins   originTable
+}
+
+// lowerer carries the tables of one lower run.
+type lowerer struct {
+	in       *checked
+	opts     *Options
+	diags    *diag.List
+	policies map[string]*object
+	named    map[string]*object
+	out      *lowered
+}
+
+// lower runs each kind's own compile function over every object: its checks, its defaults, Spec to Plan.
+func lower(in *checked, opts *Options, diags *diag.List) *lowered {
+	l := &lowerer{
+		in: in, opts: opts, diags: diags, policies: map[string]*object{}, named: map[string]*object{},
+		out: &lowered{upstreams: map[string]ir.Upstream{}},
+	}
+	for _, o := range in.objects[kindPolicy] {
+		l.policies[o.id] = o
+	}
+	for _, o := range in.objects[kindUpstream] {
+		l.named[o.id] = o
+		l.upstream(o)
+	}
+	l.gateway()
+	for _, o := range in.objects[kindRoute] {
+		l.route(o)
+	}
+	return l.out
+}
+
+func (l *lowerer) gateway() {
+	var g v1.Gateway
+	if l.in.gateway != nil {
+		v1.Decode(l.in.gateway, "gateway", &g, l.diags)
+	}
+	l.out.gateway = lowerGateway(&g)
+	l.out.origins.add("gateway", "", l.in.gateway)
+}
+
+func (l *lowerer) upstream(o *object) {
+	var u v1.Upstream
+	v1.Decode(o.node, o.path, &u, l.diags)
+	out := upstreamDefaults()
+	out.ID, out.Tenant, out.Host = o.id, o.tenant, u.Host
+	out.PrivateAddresses = l.mayDialPrivate(o.tenant)
+	applyUpstream(&out, &u)
+	list := o.node.Get("targets")
+	for i, t := range u.Targets {
+		at := list.Items[i].Get("url")
+		path := fmt.Sprintf("%s.targets[%d].url", o.path, i)
+		parsed, err := url.Parse(t.URL)
+		if err != nil {
+			continue // the shape check has said so
+		}
+		scheme := strings.ToLower(parsed.Scheme)
+		if out.Scheme == "" {
+			out.Scheme = scheme
+		}
+		if scheme != out.Scheme {
+			l.diags.Add(diag.Diagnostic{
+				Code: "GW3020", Pos: at.Pos, Width: at.Width, Path: path,
+				Message: fmt.Sprintf("%s is %s, but the first target of upstream %q is %s", t.URL, scheme, o.id, out.Scheme),
+				Notes:   []diag.Note{{Pos: list.Items[0].Get("url").Pos, Message: "the first target"}},
+				Hint:    "an upstream speaks one scheme: make two of it",
+			})
+		}
+		if p := strings.TrimSuffix(parsed.Path, "/"); p != "" {
+			l.diags.Add(diag.Diagnostic{
+				Code: "GW3021", Pos: at.Pos, Width: at.Width, Path: path,
+				Message: fmt.Sprintf("the target of an upstream has path %q, only a route's own target.url may have one", parsed.Path),
+				Hint:    fmt.Sprintf("write %s://%s here, and give routes that need the path a target.url", scheme, parsed.Host),
+			})
+		}
+		l.address(o.tenant, parsed, at, path)
+		out.Endpoints = append(out.Endpoints, ir.Endpoint{Address: hostPort(parsed)})
+	}
+	l.out.upstreams[o.id] = out
+	l.out.origins.add("upstreams/"+o.id, "", o.node)
+}
+
+// inline makes the upstream that a route's url stands for. Routes of one owner that name one origin share it.
+func (l *lowerer) inline(tenant string, u *url.URL) string {
+	out := upstreamDefaults()
+	out.Scheme = strings.ToLower(u.Scheme)
+	out.ID = out.Scheme + "://" + hostPort(u)
+	if tenant != "" { // another owner, other rules for what may be dialled
+		out.ID += "#" + tenant
+	}
+	out.Tenant, out.PrivateAddresses = tenant, l.mayDialPrivate(tenant)
+	out.Endpoints = []ir.Endpoint{{Address: hostPort(u)}}
+	l.out.upstreams[out.ID] = out
+	return out.ID
+}
+
+// mayDialPrivate: the base may name private addresses, an identity service next door is the normal case; a tenant may
+// only if its grant says so.
+func (l *lowerer) mayDialPrivate(tenant string) bool {
+	if tenant == "" {
+		return true
+	}
+	n := l.in.grants[tenant].Get("allowPrivateAddresses")
+	return n != nil && n.Bool
+}
+
+// address refuses literal addresses that would never be dialled. Names are checked when they are dialled.
+func (l *lowerer) address(tenant string, u *url.URL, at *schema.Node, path string) {
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	ip, err := netip.ParseAddr(host)
+	loopbackName := host == "localhost" || strings.HasSuffix(host, ".localhost")
+	ip = ip.Unmap()
+	switch {
+	case err == nil && (ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified()):
+		l.diags.Add(diag.Diagnostic{
+			Code: "GW3022", Pos: at.Pos, Width: at.Width, Path: path,
+			Message: fmt.Sprintf("%s is a link-local, multicast or unspecified address, which the gateway never dials", ip),
+			Hint:    "name the service by its own address or DNS name; metadata services are out of reach on purpose",
+		})
+	case !l.mayDialPrivate(tenant) && (loopbackName || err == nil && (ip.IsPrivate() || ip.IsLoopback())):
+		d := diag.Diagnostic{
+			Code: "GW3023", Pos: at.Pos, Width: at.Width, Path: path,
+			Message: fmt.Sprintf("tenant %q may not send requests to the private address %s", tenant, host),
+			Hint:    "only tenants/" + tenant + "/tenant.yaml grants: tenant.allowPrivateAddresses: true",
+		}
+		l.diags.Add(d)
+	}
+}
+
+func (l *lowerer) route(o *object) {
+	out := ir.Route{ID: o.id, Tenant: o.tenant, Match: l.in.matches[o]}
+	out.Target = l.target(o)
+	policyNode, path := l.effectivePolicy(o)
+	out.Forward = forwardDefaults()
+	if policyNode != nil {
+		var p v1.RoutePolicy
+		v1.Decode(policyNode, path, &p, l.diags)
+		applyForward(&out.Forward, &p)
+		out.Policies = l.compilePolicies(o, policyNode, path)
+	}
+	l.out.routes = append(l.out.routes, out)
+	l.out.origins.add("routes/"+o.id, "", o.node)
+	l.out.origins.add("routes/"+o.id, "policy", policyNode)
+}
+
+func (l *lowerer) target(o *object) ir.Target {
+	n, path := o.node.Get("target"), o.path+".target"
+	i := slices.IndexFunc(l.opts.Targets, func(k policy.TargetKind) bool { return k.Name == n.Get("type").Text() })
+	if i < 0 {
+		l.diags.Errorf("GW3024", n.Pos, path, "target type %q is not built into this compiler", n.Get("type").Text())
+		return ir.Target{}
+	}
+	c := &policy.TargetContext{
+		CompileContext: policy.CompileContext{Diags: l.diags, Path: path, Route: o.id},
+		Named:          func(id string) bool { return l.named[id] != nil },
+		Inline: func(u *url.URL) string {
+			at := n.Get("url")
+			l.address(o.tenant, u, at, path+".url")
+			return l.inline(o.tenant, u)
+		},
+	}
+	return l.opts.Targets[i].Compile(c, n)
+}
+
+// effectivePolicy lays a route's own policy over the named ones it uses, in their order, over the gateway's defaults.
+func (l *lowerer) effectivePolicy(o *object) (*schema.Node, string) {
+	path := o.path + ".policy"
+	var eff *schema.Node
+	lay := func(n *schema.Node) {
+		switch {
+		case n == nil:
+		case eff == nil:
+			eff = n
+		default:
+			eff = merge(eff, n, path, l.diags)
+		}
+	}
+	lay(l.in.gateway.Get("defaults"))
+	if use := o.node.Get("use"); use != nil {
+		for _, id := range use.Items {
+			if p := l.policies[id.Str]; p != nil {
+				lay(withoutID(p.node))
+			}
+		}
+	}
+	own := o.node.Get("policy")
+	lay(own)
+	return eff, path
+}
+
+// withoutID is a named policy as a route's policy would be written.
+func withoutID(n *schema.Node) *schema.Node {
+	out := *n
+	out.Fields = slices.DeleteFunc(slices.Clone(n.Fields), func(f schema.Field) bool { return f.Name == "id" })
+	return &out
+}
+
+// compilePolicies runs the kinds in pipeline order, whatever the order of the file.
+func (l *lowerer) compilePolicies(o *object, n *schema.Node, path string) []ir.Policy {
+	var out []ir.Policy
+	for _, kind := range l.opts.Kinds {
+		spec := n.Get(kind.Name)
+		if spec == nil {
+			continue
+		}
+		c := &policy.CompileContext{Diags: l.diags, Path: join(path, kind.Name), Route: o.id}
+		if plan, ok := kind.Compile(c, spec); ok {
+			out = append(out, ir.Policy{Kind: kind.Name, Plan: plan})
+		}
+	}
+	return out
+}
+
+// hostPort is the address to dial: the port is always said.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
+	}
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + port
+}
