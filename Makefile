@@ -1,0 +1,64 @@
+# What one does with this repository. `make` prints it. Everything runs on loopback and ends what it starts.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 10s
+BENCH    ?= full
+TOOL     := go tool -modfile=tools/go.mod
+# Where goroutines share state. The compiler is left out: it shares nothing but its worker pool, which its own tests race.
+RACE     := ./runtime/... ./internal/testkit/... ./cmd/...
+REPORT   := go run ./internal/testreport
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+.PHONY: build
+build: ## build bin/gwctl and bin/gwrun
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## serve the example repository, with a demo upstream, until interrupted
+	bin/gwrun dev examples/config-repo
+
+.PHONY: test
+test: servers ## run all tests, with the real servers they need
+	@go test -json ./... | $(REPORT)
+
+.PHONY: race
+race: servers ## run the tests of the parts with shared state under the race detector
+	@CGO_ENABLED=1 go test -race -json $(RACE) | $(REPORT)
+
+.PHONY: golden
+golden: ## rewrite everything that is generated: code, schemas, docs, golden files
+	@go generate ./...
+	@GOLDEN_UPDATE=1 go test -count=1 -run Golden ./... | { grep -v 'no test files\|no tests to run' || true; }
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s) each
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: ## check form, vet, staticcheck, import rules and known vulnerabilities
+	@.ci/lint
+
+.PHONY: bench
+bench: ## measure against nginx and HAProxy side by side (BENCH=short: under 90 s)
+	@.ci/programs nginx haproxy
+	@go run ./bench -mode $(BENCH)
+
+.PHONY: check
+check: ## what CI runs: lint, nothing generated is stale, race, test
+	@echo '== lint';   .ci/lint
+	@echo '== golden'; .ci/unchanged $(MAKE) golden
+	@echo '== race';   $(MAKE) race
+	@echo '== test';   $(MAKE) test
+
+# Installs the servers that tests talk to, where it may; says what will be skipped where it may not.
+.PHONY: servers
+servers:
+	@.ci/programs redis-server git
