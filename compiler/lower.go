@@ -67,10 +67,9 @@ func (l *lowerer) gateway() {
 func (l *lowerer) upstream(o *object) {
 	var u v1.Upstream
 	v1.Decode(o.node, o.path, &u, l.diags)
-	out := upstreamDefaults()
-	out.ID, out.Tenant, out.Host = o.id, o.tenant, u.Host
+	out := upstreamSettings(&u)
+	out.ID, out.Tenant = o.id, o.tenant
 	out.PrivateAddresses = l.mayDialPrivate(o.tenant)
-	applyUpstream(&out, &u)
 	list := o.node.Get("targets")
 	for i, t := range u.Targets {
 		at := list.Items[i].Get("url")
@@ -107,7 +106,7 @@ func (l *lowerer) upstream(o *object) {
 
 // inline makes the upstream that a route's url stands for. Routes of one owner that name one origin share it.
 func (l *lowerer) inline(tenant string, u *url.URL) string {
-	out := upstreamDefaults()
+	out := upstreamSettings(&v1.Upstream{})
 	out.Scheme = strings.ToLower(u.Scheme)
 	out.ID = out.Scheme + "://" + hostPort(u)
 	if tenant != "" { // another owner, other rules for what may be dialled
@@ -156,13 +155,12 @@ func (l *lowerer) route(o *object) {
 	out := ir.Route{ID: o.id, Tenant: o.tenant, Match: l.in.matches[o]}
 	out.Target = l.target(o)
 	policyNode, path := l.effectivePolicy(o)
-	out.Forward = forwardDefaults()
+	var p v1.RoutePolicy
 	if policyNode != nil {
-		var p v1.RoutePolicy
 		v1.Decode(policyNode, path, &p, l.diags)
-		applyForward(&out.Forward, &p)
 		out.Policies = l.compilePolicies(o, policyNode, path)
 	}
+	out.Forward = forwardOf(&p)
 	l.out.routes = append(l.out.routes, out)
 	l.out.origins.add("routes/"+o.id, "", o.node)
 	l.out.origins.add("routes/"+o.id, "policy", policyNode)
