@@ -1,6 +1,6 @@
 // Package state keeps what a gateway must remember across a restart: the exact bytes of the last good bundles and the
 // newest channel version it activated. It trusts nothing it reads back: callers verify every bundle again. It must not
-// know what is in a bundle.
+// look into a bundle.
 package state
 
 import (
@@ -15,6 +15,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/suuupra/gateway/schema/bundle"
 )
 
 // Keep is how many generations stay on disk.
@@ -26,23 +28,12 @@ const (
 	archiveMax = 80 << 20 // a bundle's 64 MiB and its framing
 )
 
-// Floor is the newest channel version that was activated: nothing older may follow (rollback protection).
-type Floor struct {
-	Epoch          int64  `json:"epoch"`
-	Version        int64  `json:"version"`
-	ManifestDigest string `json:"manifestDigest"`
-}
-
-// Compare orders floors by epoch, then version.
-func (f Floor) Compare(g Floor) int {
-	return cmp.Or(cmp.Compare(f.Epoch, g.Epoch), cmp.Compare(f.Version, g.Version))
-}
-
 // State is the small file beside the bundles.
 type State struct {
-	Floor       Floor     `json:"floor"`
-	ETag        string    `json:"etag,omitempty"` // of the last activated version, for https sources
-	ActivatedAt time.Time `json:"activatedAt"`
+	// Position is the newest channel that was activated: nothing older may follow (rollback protection).
+	Position    bundle.Position `json:"position"`
+	ETag        string          `json:"etag,omitempty"` // of the last activated version, for https sources
+	ActivatedAt time.Time       `json:"activatedAt"`
 }
 
 // Generation is one kept bundle.
@@ -135,7 +126,7 @@ func (s *Store) Read(g Generation) ([]byte, error) {
 // generations go last.
 func (s *Store) Save(archive []byte, st State) error {
 	s.step("archive")
-	if err := s.write(nameOf(st.Floor.Epoch, st.Floor.Version), archive); err != nil {
+	if err := s.write(nameOf(st.Position.Epoch, st.Position.Version), archive); err != nil {
 		return fmt.Errorf("keep bundle: %w", err)
 	}
 	raw, err := json.MarshalIndent(st, "", "  ")
