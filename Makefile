@@ -49,7 +49,7 @@ lint: ## check form, vet, staticcheck, import rules and known vulnerabilities
 .PHONY: bench
 bench: ## measure against nginx and HAProxy side by side (BENCH=short: under 90 s)
 	@.ci/programs nginx haproxy
-	@go run ./bench -mode $(BENCH)
+	@go run ./bench -mode $(BENCH) $(if $(RECORD),-record docs/benchmarks.md)
 
 .PHONY: check
 check: ## what CI runs: lint, nothing generated is stale, race, test

@@ -8,37 +8,28 @@ import (
 	"testing"
 )
 
-// Synthetic describes a generated config repository: many routes that differ, in files of 100, about 560 bytes a route
-// with PolicyFull. The same description gives the same bytes.
+// Synthetic describes a generated config repository: many routes that differ, in files of 100, about 560 bytes a route, as
+// people write them. The same description gives the same bytes.
 type Synthetic struct {
 	Routes int
 	Target string // the URL every route forwards to, "" is http://127.0.0.1:9
-	Policy string // what stands under each route's policy, "" is PolicyPlain
+	Policy string // what stands under each route's policy, with its indentation; "" is DefaultPolicy
 }
 
-// The policies of a generated route, as the author writes them.
-const (
-	PolicyPlain = `
-      timeout: 10000
+// DefaultPolicy is the policy of a generated route.
+const DefaultPolicy = `
+      timeout: 10s
+      timeouts:
+        header: 5s
+        idle: 30s
+      bodyLimit:
+        maxBytes: 1MiB
 `
-	PolicyFull = `
-      auth:
-        jwt:
-          issuer: https://id.example.com
-          audience: api
-          jwksUri: https://id.example.com/.well-known/jwks.json
-          requiredRoles: [user]
-          requiredScopes: [orders.read]
-          clockSkewSeconds: 60
-      rateLimit:
-        enabled: true
-        tokensPerInterval: 60
-        intervalMs: 60000
-      timeout: 10000
-`
-)
 
-const routesPerFile = 100
+const (
+	routesPerFile = 100
+	teams         = 17
+)
 
 // Repo writes a synthetic repository into a directory of the test's own and returns it.
 func Repo(tb testing.TB, s Synthetic) string {
@@ -51,7 +42,7 @@ func Repo(tb testing.TB, s Synthetic) string {
 }
 
 // Path returns a request path that route n serves, on Host(n).
-func (s Synthetic) Path(n int) string { return fmt.Sprintf("/team-%d/service-%06d/items", n%17, n) }
+func (s Synthetic) Path(n int) string { return fmt.Sprintf("/team-%d/service-%06d/items", n%teams, n) }
 
 // Host returns the host name that route n serves.
 func (s Synthetic) Host(n int) string { return fmt.Sprintf("h%04d.example.com", n/routesPerFile) }
@@ -62,7 +53,7 @@ func (s Synthetic) Write(dir string) error {
 		s.Target = "http://127.0.0.1:9"
 	}
 	if s.Policy == "" {
-		s.Policy = PolicyPlain
+		s.Policy = DefaultPolicy
 	}
 	const version = "apiVersion: gateway.suuupra.dev/v1\n"
 	for _, sub := range []string{"routes", filepath.Join("environments", "prod")} {
@@ -94,8 +85,18 @@ func (s Synthetic) writeFile(dir string, first int, version string) error {
 	w := bufio.NewWriter(f)
 	_, _ = w.WriteString(version + "routes:\n") // a bufio.Writer keeps its first error for Flush
 	for n := first; n < min(first+routesPerFile, s.Routes); n++ {
-		fmt.Fprintf(w, "  - id: route-%06d\n    matcher:\n      host: %s\n      path: /team-%d/service-%06d/*\n"+
-			"      methods: [GET, POST]\n    target: { type: http, url: %q }\n    policy:%s", n, s.Host(n), n%17, n, s.Target, s.Policy)
+		fmt.Fprintf(w, `  # Items of service %[1]d, which team %[2]d keeps. Ask them before you change a path: their own
+  # clients on telephones are updated by their users, and some of those never do it. The limit
+  # follows from the largest picture a client sends, 800 KiB.
+  - id: route-%06[1]d
+    matcher:
+      host: %[3]s
+      path: /team-%[2]d/service-%06[1]d/*
+      methods: [GET, POST, PUT, DELETE]
+    target:
+      type: http
+      url: %[4]q
+    policy:%[5]s`, n, n%teams, s.Host(n), s.Target, s.Policy)
 	}
 	if err := w.Flush(); err != nil {
 		_ = f.Close()

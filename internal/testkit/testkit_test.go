@@ -222,7 +222,7 @@ func TestUpstreamEvents(t *testing.T) {
 }
 
 func TestSynthetic(t *testing.T) {
-	s := testkit.Synthetic{Routes: 250, Policy: testkit.PolicyFull}
+	s := testkit.Synthetic{Routes: 250}
 	dir, again := testkit.Repo(t, s), testkit.Repo(t, s)
 	files, err := filepath.Glob(filepath.Join(dir, "routes", "*.yaml"))
 	if err != nil || len(files) != 3 {

@@ -1,0 +1,289 @@
+// Command bench measures gwrun and gwctl side by side with their peers and prints one table of ratios, each against its
+// budget. Absolute figures say little on a machine that does other things too, so everything is compared within one run, in
+// interleaved rounds, and by the CPU a server itself uses. It listens on loopback, ends what it started, and is bounded in
+// time. It must not judge by what it did not see: a missing peer or a failed measurement is a row that says so.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/suuupra/gateway/internal/testkit"
+)
+
+var efforts = map[string]effort{
+	"short": {rounds: 3, window: time.Second, swaps: 1, sizes: []int{10_000}, streams: 200, deadline: 90 * time.Second},
+	"full":  {rounds: 5, window: 3 * time.Second, swaps: 5, sizes: []int{10_000, 100_000}, streams: 1000, deadline: 590 * time.Second},
+}
+
+func main() {
+	mode := flag.String("mode", "full", "how thorough: short (under 90 s) or full (under 10 min)")
+	recordIn := flag.String("record", "", "put the result into this document")
+	kind := flag.String("serve", "", "be a proxy to compare with: relay or reverseproxy")
+	listen := flag.String("listen", "", "with -serve: the address to listen on")
+	to := flag.String("to", "", "with -serve: the upstream")
+	flag.Parse()
+
+	if err := run(*mode, *recordIn, *kind, *listen, *to); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(mode, recordIn, kind, listen, to string) error {
+	if kind != "" {
+		return serve(kind, listen, to)
+	}
+	e, known := efforts[mode]
+	if !known {
+		return fmt.Errorf("unknown mode %q, want short or full", mode)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, e.deadline)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+
+	begin := time.Now()
+	b := &bench{dir: dir, effort: e}
+	err = b.all(ctx)
+	text := fmt.Sprintf("%s; %s, %s.\n\n%s", surroundings(), mode, time.Since(begin).Round(time.Second), table(b.rows))
+	for _, note := range b.notes {
+		text += "\n" + note + "\n"
+	}
+	fmt.Print(text)
+	if err == nil && recordIn != "" {
+		err = record(recordIn, text)
+	}
+	return err
+}
+
+// bench collects the table.
+type bench struct {
+	dir    string
+	effort effort
+	rows   []row
+	notes  []string
+	errs   []error
+}
+
+func progress(what string) { fmt.Fprintln(os.Stderr, "bench:", what) }
+
+// missing adds a row for a measurement that failed, and makes the run fail at its end.
+func (b *bench) missing(what, budget string, err error) {
+	b.errs = append(b.errs, fmt.Errorf("%s: %w", what, err))
+	b.rows = append(b.rows, unmeasured(what, budget, "see the error below"))
+}
+
+func (b *bench) all(ctx context.Context) error {
+	l, err := upstream()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	to := l.Addr().String()
+	subjects, notes, err := peers(ctx, b.dir, to)
+	if err != nil {
+		return err
+	}
+	b.notes = notes
+	defer func() {
+		for _, s := range subjects {
+			s.process.stop()
+		}
+	}()
+
+	g, err := buildGateway(ctx, b.dir, to)
+	if err != nil {
+		b.errs = append(b.errs, err)
+		b.notes = append(b.notes, "gwrun and gwctl could not be built: only their peers were measured.")
+		g = nil
+	}
+	var gateways []*subject
+	if g != nil {
+		progress("built in " + g.buildDuration.Round(time.Second).String())
+		b.validate(ctx, g)
+		gateways = b.gateways(ctx, g)
+		subjects = append(subjects, gateways...)
+	}
+	b.notes = append(b.notes, "JWT, rate limit, metrics and access log together (budget <= 2.0 x nginx) are not measured: this version has no such policies.")
+	samples, err := measure(ctx, subjects, b.effort, progress)
+	if err != nil {
+		return errors.Join(append(b.errs, err)...)
+	}
+	b.throughput(subjects, samples)
+	if g != nil {
+		b.memory(ctx, gateways, samples)
+		for _, s := range gateways {
+			s.process.stop() // swaps are measured on a machine that does nothing else
+		}
+		b.activations(ctx, g)
+	}
+	return errors.Join(b.errs...)
+}
+
+// sized names a gateway by the routes it holds.
+func sized(n int) string {
+	if n == 1 {
+		return "gwrun, 1 route"
+	}
+	return fmt.Sprintf("gwrun, %d routes", n)
+}
+
+// gateways starts one gwrun for each size.
+func (b *bench) gateways(ctx context.Context, g *gateway) []*subject {
+	var out []*subject
+	for _, n := range append([]int{1}, b.effort.sizes...) {
+		name, repo := sized(n), fmt.Sprintf("routes-%d", n)
+		s := testkit.Synthetic{Routes: n}
+		progress("start " + name)
+		if err := g.repository(ctx, repo, s); err != nil {
+			b.errs = append(b.errs, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		if err := g.apply(ctx, repo, repo+"-live"); err != nil {
+			b.errs = append(b.errs, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		sub, err := g.run(ctx, name, repo+"-live", s)
+		if err != nil {
+			b.errs = append(b.errs, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		out = append(out, sub)
+	}
+	return out
+}
+
+// throughput adds the rows about plain proxying, and about many routes.
+func (b *bench) throughput(subjects []*subject, samples map[string][]sample) {
+	nginx, one := samples["nginx"], samples[sized(1)]
+	for _, s := range subjects {
+		got := samples[s.name]
+		r := row{what: s.name, value: fmt.Sprintf("%s CPU a request, %.0f/s, p50 %s, p99 %s, %s",
+			microseconds(median(got, func(s sample) time.Duration { return s.cpu })), median(got, rateOf),
+			microseconds(median(got, func(s sample) time.Duration { return s.p50 })),
+			microseconds(median(got, func(s sample) time.Duration { return s.p99 })),
+			mebibytes(median(got, func(s sample) int64 { return s.rss })))}
+		if len(nginx) > 0 {
+			times := ratio(got, nginx, cpuOf)
+			r.ratio = fmt.Sprintf("%.2f x nginx", times)
+			if s.name == sized(1) {
+				r.budget, r.verdict = "<= 1.3 x nginx", atMost(times, 1.3)
+			}
+		}
+		b.rows = append(b.rows, r)
+	}
+	for _, n := range b.effort.sizes {
+		what, budget := fmt.Sprintf("throughput, %d routes / 1 route", n), ">= 0.95"
+		if len(one) == 0 || len(samples[sized(n)]) == 0 {
+			b.rows = append(b.rows, unmeasured(what, budget, "gwrun did not serve"))
+			continue
+		}
+		times := ratio(samples[sized(n)], one, rateOf)
+		b.rows = append(b.rows, row{
+			what: what, value: fmt.Sprintf("CPU a request %.2f x", ratio(samples[sized(n)], one, cpuOf)),
+			ratio: fmt.Sprintf("%.2f", times), budget: budget, verdict: atLeast(times, 0.95),
+		})
+	}
+}
+
+// memory adds the rows about what a route, and an idle stream, cost.
+func (b *bench) memory(ctx context.Context, gateways []*subject, samples map[string][]sample) {
+	one := samples[sized(1)]
+	for _, n := range b.effort.sizes {
+		what, budget := fmt.Sprintf("memory a route, of %d", n), "<= 2 KB"
+		many := samples[sized(n)]
+		if len(one) == 0 || len(many) == 0 {
+			b.rows = append(b.rows, unmeasured(what, budget, "gwrun did not serve"))
+			continue
+		}
+		rss := func(s sample) int64 { return s.rss }
+		per := float64(median(many, rss)-median(one, rss)) / float64(n-1)
+		b.rows = append(b.rows, row{what: what, value: fmt.Sprintf("%.2f KB", per/1000), ratio: fmt.Sprintf("%.2f of budget", per/2000), budget: budget, verdict: atMost(per, 2000)})
+	}
+	for _, s := range gateways {
+		if s.name != sized(1) {
+			continue
+		}
+		first := testkit.Synthetic{Routes: 1}
+		const what, budget = "memory an idle event stream", "<= 20 KB"
+		per, err := idleStreams(ctx, s, get(first.Host(0), first.Path(0)+"/stream"), b.effort.streams)
+		if err != nil {
+			b.missing(what, budget, err)
+			continue
+		}
+		kb := float64(per) / 1000
+		b.rows = append(b.rows, row{what: what, value: fmt.Sprintf("%.1f KB", kb), ratio: fmt.Sprintf("%.2f of budget", kb/20), budget: budget, verdict: atMost(kb, 20)})
+	}
+}
+
+// validateBudgets are CPU seconds by number of routes: cold, and nothing changed.
+var validateBudgets = map[int][2]float64{10_000: {1.5, 0.2}, 100_000: {10, 0.5}}
+
+func (b *bench) validate(ctx context.Context, g *gateway) {
+	for _, n := range b.effort.sizes {
+		progress(fmt.Sprintf("validate %d routes", n))
+		repo := fmt.Sprintf("validate-%d", n)
+		err := g.repository(ctx, repo, testkit.Synthetic{Routes: n})
+		for i, state := range []string{"cold", "nothing changed"} {
+			limit := validateBudgets[n][i]
+			what, budget := fmt.Sprintf("validate %d routes, %s", n, state), fmt.Sprintf("<= %.1f s CPU", limit)
+			var cpu time.Duration
+			if err == nil {
+				cpu, err = g.ctl(ctx, "validate", g.path(repo), "--env", environment)
+			}
+			if err != nil {
+				b.missing(what, budget, err)
+				continue
+			}
+			b.rows = append(b.rows, row{
+				what: what, value: seconds(cpu) + " CPU", ratio: fmt.Sprintf("%.2f of budget", cpu.Seconds()/limit),
+				budget: budget, verdict: atMost(cpu.Seconds(), limit),
+			})
+		}
+	}
+}
+
+// activateBudgets are CPU seconds by number of routes.
+var activateBudgets = map[int]float64{10_000: 0.15, 100_000: 1}
+
+func (b *bench) activations(ctx context.Context, g *gateway) {
+	for _, n := range b.effort.sizes {
+		limit, swaps := activateBudgets[n], b.effort.swaps
+		if n > 10_000 {
+			swaps = 1 // compiling takes the time
+		}
+		what, budget := fmt.Sprintf("activate %d routes, all changed", n), fmt.Sprintf("<= %.2f s CPU", limit)
+		progress(what)
+		a, err := g.activate(ctx, n, swaps)
+		if err != nil {
+			b.missing(what, budget, err)
+			continue
+		}
+		slow := float64(a.p99) / float64(a.calm)
+		b.rows = append(b.rows,
+			row{
+				what: what, value: seconds(a.cpu) + " CPU", ratio: fmt.Sprintf("%.2f of budget", a.cpu.Seconds()/limit),
+				budget: budget, verdict: atMost(a.cpu.Seconds(), limit),
+			},
+			row{
+				what:  fmt.Sprintf("requests failed while %d routes were swapped", n),
+				value: fmt.Sprintf("%d of %d", a.failed, a.requests), budget: "0", verdict: atMost(float64(a.failed), 0),
+			},
+			row{
+				what:  fmt.Sprintf("p99 at %d/s with a swap of %d routes / without", paced, n),
+				value: microseconds(a.p99) + " / " + microseconds(a.calm), ratio: fmt.Sprintf("%.2f", slow),
+				budget: "<= 1.05", verdict: atMost(slow, 1.05),
+			})
+	}
+}
