@@ -2,9 +2,9 @@ package compiler
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -142,63 +142,58 @@ func (c *checker) reference(from *object, kind string, n *schema.Node, path stri
 	}
 }
 
-// matcher compiles a route's conditions and checks what can be said of them alone.
+// matcher compiles a route's conditions and checks what can be said of them alone. Every field that is wrong is reported.
 func (c *checker) matcher(o *object) (ir.Match, bool) {
 	n := o.node.Get("matcher")
-	at := func(field string) (*schema.Node, string) { return n.Get(field), o.path + ".matcher." + field }
-	var m ir.Match
-	ok := true
-	bad := func(code diag.Code, v *schema.Node, path string, err error) {
-		ok = false
-		d := diag.Diagnostic{Code: code, Pos: v.Pos, Width: v.Width, Path: path, Message: err.Error()}
-		if h, is := err.(interface{ Hint() string }); is {
-			d.Hint = h.Hint()
-		}
-		c.diags.Add(d)
+	m := ir.Match{
+		Path: n.Get("path").Text(), PathRegex: n.Get("pathRegex").Text(), Methods: texts(n.Get("methods")),
+		Headers: pairs(n.Get("headers"), strings.ToLower), Query: pairs(n.Get("query"), func(s string) string { return s }),
 	}
-	if v, path := at("host"); v != nil {
-		h, err := match.ParseHost(v.Str)
-		if err != nil {
-			bad("GW4001", v, path, err)
-		}
-		m.Host = h
+	slices.Sort(m.Methods)
+	host, err := match.ParseHost(n.Get("host").Text())
+	ok := c.pattern(o, n, err)
+	m.Host = host.String()
+	if host.Any() {
+		m.Host = ""
 	}
-	where := n
-	if v, path := at("path"); v != nil {
-		where = v
-		p, err := match.ParsePath(v.Str)
-		if err != nil {
-			bad("GW4002", v, path, err)
-		} else {
-			m.Path = p.String()
-		}
+	probe := m
+	probe.Host = ""
+	matcher, err := match.Compile(&probe)
+	if ok = c.pattern(o, n, err) && ok; !ok {
+		return m, false
 	}
-	if v, path := at("pathRegex"); v != nil {
-		where = v
-		if _, err := regexp.Compile(v.Str); err != nil {
-			bad("GW4003", v, path, fmt.Errorf("%q is not a regular expression: %s", v.Str, strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
+	if what := match.Reserved(matcher); what != "" {
+		at := n
+		for _, field := range []string{"path", "pathRegex"} {
+			if v := n.Get(field); v != nil {
+				at = v
+			}
 		}
-		m.PathRegex = v.Str
+		c.diags.Add(diag.Diagnostic{
+			Code: match.CodeReserved, Pos: at.Pos, Width: at.Width, Path: o.path + ".matcher",
+			Message: fmt.Sprintf("route %q asks for %s, which is reserved for the gateway itself", o.id, what),
+			Hint:    "the gateway answers /health, /livez, /readyz, /metrics and /admin/** before any route; choose another path",
+		})
+		return m, false
 	}
-	if v := n.Get("methods"); v != nil {
-		for _, it := range v.Items {
-			m.Methods = append(m.Methods, it.Str)
-		}
-		slices.Sort(m.Methods)
+	return m, true
+}
+
+// pattern reports an error of package match at the field it is about.
+func (c *checker) pattern(o *object, matcher *schema.Node, err error) bool {
+	var bad *match.PatternError
+	if !errors.As(err, &bad) {
+		return true
 	}
-	m.Headers = pairs(n.Get("headers"), strings.ToLower)
-	m.Query = pairs(n.Get("query"), func(s string) string { return s })
-	if ok {
-		if what := match.Reserved(m); what != "" {
-			ok = false
-			c.diags.Add(diag.Diagnostic{
-				Code: "GW4006", Pos: where.Pos, Width: where.Width, Path: o.path + ".matcher",
-				Message: fmt.Sprintf("%s is reserved for the gateway itself", what),
-				Hint:    "the gateway answers /health, /livez, /readyz, /metrics and /admin/** before any route; choose another path",
-			})
-		}
+	at := matcher
+	if v := matcher.Get(bad.Field); v != nil {
+		at = v
 	}
-	return m, ok
+	c.diags.Add(diag.Diagnostic{
+		Code: bad.Code, Pos: at.Pos, Width: at.Width, Path: o.path + ".matcher." + bad.Field,
+		Message: fmt.Sprintf("%s %q: %s", bad.Field, bad.Value, bad.Problem), Hint: bad.Hint,
+	})
+	return false
 }
 
 // pairs turns a map of conditions into a sorted list.
@@ -216,32 +211,55 @@ func pairs(n *schema.Node, name func(string) string) []ir.Pair {
 
 // between finds routes that some request cannot tell apart, and routes that no request can reach.
 func (c *checker) between(routes []ir.Route, owners []*object) {
-	place := func(o *object) (*schema.Node, string) { return o.node.Get("matcher"), o.path + ".matcher" }
+	matcher := func(o *object) *schema.Node { return o.node.Get("matcher") }
 	for _, k := range match.Conflicts(routes) {
 		a, b := owners[k.A], owners[k.B]
-		na, _ := place(a)
-		nb, path := place(b)
+		if matcher(b).Pos.Compare(matcher(a).Pos) < 0 {
+			a, b = b, a // the later one is where it is reported
+		}
 		c.diags.Add(diag.Diagnostic{
-			Code: "GW4004", Pos: nb.Pos, Width: nb.Width, Path: path,
-			Message: fmt.Sprintf("routes %q and %q tie: both take %s and neither is more specific", a.id, b.id, k.Witness),
-			Notes:   []diag.Note{{Pos: na.Pos, Message: fmt.Sprintf("route %q matches it here", a.id)}},
+			Code: match.CodeTie, Pos: matcher(b).Pos, Width: matcher(b).Width, Path: b.path + ".matcher",
+			Message: fmt.Sprintf("routes %q and %q tie: both take %s, and neither is more specific", a.id, b.id, spell(&k.Witness)),
+			Notes:   []diag.Note{{Pos: matcher(a).Pos, Message: fmt.Sprintf("route %q takes it here", a.id)}},
 			Hint:    "tell them apart by host, path, method, or one more header or query condition",
 		})
 	}
 	for _, s := range match.Shadowed(routes) {
 		o := owners[s.Route]
-		n, path := place(o)
 		d := diag.Diagnostic{
-			Code: "GW4005", Pos: n.Pos, Width: n.Width, Path: path,
-			Message: fmt.Sprintf("no request can reach route %q: more specific routes take everything it matches, %s for example", o.id, s.Witness),
+			Code: match.CodeUnreachable, Pos: matcher(o).Pos, Width: matcher(o).Width, Path: o.path + ".matcher",
+			Message: fmt.Sprintf("no request can reach route %q: more specific routes take everything it matches, %s for example", o.id, spell(&s.Witness)),
 			Hint:    "remove it, or widen its matcher",
 		}
+		if s.StandardMethods {
+			d.Severity = diag.Warning
+			d.Message = fmt.Sprintf("no request with a standard method can reach route %q: more specific routes take everything it matches, %s for example", o.id, spell(&s.Witness))
+		}
 		for _, by := range s.By {
-			bn, _ := place(owners[by])
-			d.Notes = append(d.Notes, diag.Note{Pos: bn.Pos, Message: fmt.Sprintf("taken by route %q", owners[by].id)})
+			d.Notes = append(d.Notes, diag.Note{Pos: matcher(owners[by]).Pos, Message: fmt.Sprintf("taken by route %q", owners[by].id)})
 		}
 		c.diags.Add(d)
 	}
+	for _, s := range match.SlowSearches(routes) {
+		o := owners[s.Route]
+		c.diags.Add(diag.Diagnostic{
+			Code: match.CodeSearch, Pos: matcher(o).Pos, Width: matcher(o).Width, Path: o.path + ".matcher",
+			Message: fmt.Sprintf("the path patterns of host %s make a lookup visit up to %d nodes, at most %d are allowed", s.Host, s.Visits, match.MaxVisits),
+			Hint:    "use fewer captures side by side with literals at the same depth",
+		})
+	}
+}
+
+// spell writes a witness as a person would send it.
+func spell(r *match.Request) string {
+	out := r.Method + " " + r.Host + r.Path
+	if r.RawQuery != "" {
+		out += "?" + r.RawQuery
+	}
+	for _, h := range r.Headers {
+		out += fmt.Sprintf(" with %s: %s", h.Name, h.Value)
+	}
+	return out
 }
 
 // memo remembers across environments which nodes were found well shaped: an overlay that does not touch an object shares

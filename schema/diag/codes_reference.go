@@ -1,4 +1,81 @@
 package diag
 
 // GW3xxx: references, overlays and tenants.
-var referenceCodes = []Explanation{}
+var referenceCodes = []Explanation{
+	{
+		Code: "GW3001", Title: "duplicate id",
+		Why: "an id names one object everywhere: in overlays, logs, metrics and explanations",
+		Fix: "give one of them another id; to change an object of a lower layer, patch it from environments/ or tenants/",
+		Bad: "routes:\n  - id: users\n    ...\n  - id: users\n    ...", Good: "routes:\n  - id: users\n    ...\n  - id: users-v2\n    ...",
+	},
+	{
+		Code: "GW3002", Title: "two files of one layer set the same field",
+		Why: "the order of files never decides, so there is no winner", Fix: "keep one of them",
+	},
+	{
+		Code: "GW3003", Title: "$delete is misplaced",
+		Why: "$delete: true removes a whole object that a lower layer has", Fix: "write only id and $delete: true, in an overlay",
+		Bad: "routes:\n  - id: users\n    $delete: true\n    target: {...}", Good: "routes:\n  - id: users\n    $delete: true",
+	},
+	{
+		Code: "GW3004", Title: "$delete names nothing",
+		Why: "a deletion that hits nothing is most often a misspelt id", Fix: "check the id, or drop the entry",
+	},
+	{
+		Code: "GW3005", Title: "gateway is set twice in one layer",
+		Why: "the order of files never decides, so there is no winner", Fix: "keep the gateway's settings of a layer in one file",
+	},
+	{
+		Code: "GW3006", Title: "a tenant reaches beyond its own objects",
+		Why: "what a tenant may change is what its grant says", Fix: "move the change to the layer that owns the object",
+	},
+	{
+		Code: "GW3007", Title: "null removes nothing",
+		Why: "null in a patch removes a field of a lower layer; here no layer sets it", Fix: "drop the line, or check the spelling",
+	},
+	{
+		Code: "GW3008", Title: "a patch that patches nothing",
+		Why: "an overlay whose id no lower layer has adds a new object; an incomplete one was most likely meant as a patch", Fix: "check the id",
+	},
+	{
+		Code: "GW3010", Title: "dangling reference",
+		Why: "a route can't go to an upstream, or use a policy, that does not exist", Fix: "define it, or check the spelling",
+		Bad: "target: { type: http, upstream: user }", Good: "target: { type: http, upstream: users }",
+	},
+	{
+		Code: "GW3011", Title: "reference to another tenant's object",
+		Why: "tenants are isolated from each other", Fix: "use an object of your own, or one of the base that your grant names",
+	},
+	{
+		Code: "GW3012", Title: "a tenant without a grant",
+		Why: "whatever is not granted is refused", Fix: "add tenants/<tenant>/tenant.yaml with the hosts it may own",
+	},
+	{
+		Code: "GW3013", Title: "not granted",
+		Why: "a tenant may only own what tenant.yaml grants it", Fix: "stay inside the grant, or have it widened",
+	},
+	{
+		Code: "GW3020", Title: "an upstream with two schemes",
+		Why: "requests would be encrypted or not depending on which server was picked", Fix: "make two upstreams of it",
+	},
+	{
+		Code: "GW3021", Title: "the target of an upstream has a path",
+		Why: "every server of an upstream answers the same paths; a prefix belongs to the route", Fix: "give the route a target.url with the path",
+	},
+	{
+		Code: "GW3022", Title: "an address that is never dialled",
+		Why: "link-local addresses lead to metadata services, which hand out credentials", Fix: "name the service by its own address or DNS name",
+	},
+	{
+		Code: "GW3023", Title: "a tenant's target is a private address",
+		Why: "a tenant could reach the platform's own services through the gateway", Fix: "use a public address, or have allowPrivateAddresses granted",
+	},
+	{
+		Code: "GW3024", Title: "target type not available",
+		Why: "this compiler does not have the kind of target", Fix: "use type http, or a newer compiler",
+	},
+	{
+		Code: "GW3030", Title: "unknown environment",
+		Why: "an environment exists if environments/<env>/ holds a file", Fix: "check the spelling, or add the folder",
+	},
+}
