@@ -6,7 +6,9 @@
 package diff
 
 import (
+	"encoding/json"
 	"reflect"
+	"slices"
 
 	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
@@ -39,9 +41,9 @@ const (
 type Report struct {
 	Before  Side
 	After   Side
-	Objects []Object    // gateway, upstreams, routes; each by id
-	Effects []Effect    // by route
-	Risks   []Risk      // gravest first
+	Objects []Object // gateway, upstreams, routes; each by id
+	Effects []Effect // by route
+	Risks   []Risk   // gravest first
 }
 
 // Side sums up one of the two programs.
@@ -69,12 +71,12 @@ type Object struct {
 type Change struct {
 	Path   string   `json:"path"` // as the author spells it below the object, e.g. "matcher.path"
 	Op     Op       `json:"op"`
-	Old    any      `json:"old,omitempty"`
-	New    any      `json:"new,omitempty"`
+	Old    any      `json:"old"`
+	New    any      `json:"new"`
 	OldPos diag.Pos `json:"oldPos,omitzero"`
 	NewPos diag.Pos `json:"newPos,omitzero"`
 
-	keys []string // the path in segments
+	keys []string // the path in segments, on the side it is from
 }
 
 // Programs compares a, what is, with b, what would be. A nil program is one that is not there: everything is added, or
@@ -84,7 +86,7 @@ func Programs(a, b *ir.Program) *Report {
 	d.gateway()
 	d.upstreams()
 	d.routes()
-	d.program()
+	d.programRisks()
 	return d.report()
 }
 
@@ -108,6 +110,7 @@ type differ struct {
 	objects []Object
 	effects []Effect
 	risks   []Risk
+	known   map[string]bool // public hosts of the old side, once asked for
 }
 
 // delta is one route on both sides, as far as it is there.
@@ -122,12 +125,15 @@ func (d *differ) report() *Report {
 }
 
 func (d *differ) gateway() {
-	x := delta[ir.Gateway]{old: d.a.gateway(), new: d.b.gateway(), obj: &Object{Kind: Gateway}}
-	if x.old != nil && x.new != nil && reflect.DeepEqual(x.old, x.new) {
+	old, new, obj := d.a.gateway(), d.b.gateway(), &Object{Kind: Gateway}
+	if old != nil && new != nil && reflect.DeepEqual(old, new) {
 		return
 	}
-	if d.add(x.obj, treeOf(x.old, gatewayTree), treeOf(x.new, gatewayTree)) && x.old != nil && x.new != nil {
-		d.gatewayRisks(x.old, x.new, x.obj)
+	if d.add(obj, treeOf(old, gatewayTree), treeOf(new, gatewayTree)) && new != nil {
+		if old == nil {
+			old = &ir.Gateway{}
+		}
+		d.gatewayRisks(old, new, obj)
 	}
 }
 
@@ -169,7 +175,7 @@ func (d *differ) routes() {
 		obj := p.object(Route)
 		if d.add(obj, before, after) {
 			x := delta{old: p.old, new: p.new, obj: obj}
-			d.effect(x)
+			d.effects = append(d.effects, d.effect(x)...)
 			d.routeRisks(x)
 		}
 	}
@@ -194,9 +200,9 @@ func (d *differ) add(obj *Object, before, after map[string]any) bool {
 	case before == nil && after == nil:
 		return false
 	case before == nil:
-		obj.Op = Added
+		obj.Op, obj.Changes = Added, withoutZeros(obj.Changes)
 	case after == nil:
-		obj.Op = Removed
+		obj.Op, obj.Changes = Removed, withoutZeros(obj.Changes)
 	case len(obj.Changes) > 0:
 		obj.Op = Changed
 	case obj.OldID != "":
@@ -206,6 +212,17 @@ func (d *differ) add(obj *Object, before, after map[string]any) bool {
 	}
 	d.objects = append(d.objects, *obj)
 	return true
+}
+
+// withoutZeros drops the fields of an object that comes or goes which say no more than their absence would.
+func withoutZeros(changes []Change) []Change {
+	return slices.DeleteFunc(changes, func(c Change) bool {
+		v := c.New
+		if c.Op == Removed {
+			v = c.Old
+		}
+		return v == false || v == "" || v == json.Number("0")
+	})
 }
 
 func (o *Object) idBefore() string {

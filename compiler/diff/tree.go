@@ -143,7 +143,12 @@ func inline(id string) bool { return strings.Contains(id, "://") }
 func (d *differ) movedInline() map[string]bool {
 	out := map[string]bool{}
 	for id, x := range d.a.inline {
-		if y := d.b.inline[id]; y != nil && fingerprint(inlineTree(x)) != fingerprint(inlineTree(y)) {
+		if y := d.b.inline[id]; y == nil || fingerprint(inlineTree(x)) != fingerprint(inlineTree(y)) {
+			out[id] = true
+		}
+	}
+	for id := range d.b.inline {
+		if d.a.inline[id] == nil {
 			out[id] = true
 		}
 	}
@@ -153,15 +158,15 @@ func (d *differ) movedInline() map[string]bool {
 // inlineSettings adds the settings of the upstreams behind two urls to the targets of a route, where both sides have one.
 func (d *differ) inlineSettings(old, new *ir.Route, before, after map[string]any) {
 	x, y := d.a.inline[old.Target.Upstream], d.b.inline[new.Target.Upstream]
-	if x == nil || y == nil {
-		return
+	if (x == nil || y == nil) && old.Target.Upstream != new.Target.Upstream {
+		return // a url comes, or goes
 	}
 	for _, side := range []struct {
 		tree map[string]any
 		u    *ir.Upstream
 	}{{before, x}, {after, y}} {
 		target, _ := side.tree["target"].(map[string]any)
-		for k, v := range inlineTree(side.u) {
+		for k, v := range treeOf(side.u, inlineTree) {
 			place(target, []string{k}, v)
 		}
 	}

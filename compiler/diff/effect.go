@@ -1,0 +1,160 @@
+package diff
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// Effect is what a change does to the requests of one route. It is derived from that route alone: which other route takes
+// the requests that this one lets go is not its subject.
+type Effect struct {
+	Route       string `json:"route"`
+	Op          Op     `json:"op"`
+	Requests    string `json:"requests"`              // the class of requests, e.g. "GET api.example.com/users/*"
+	OldRequests string `json:"oldRequests,omitempty"` // if the route took another class before
+	Before      string `json:"before"`
+	After       string `json:"after"`
+}
+
+// elsewhere is what happens to a request that a route does not take.
+const elsewhere = "another route, or 404"
+
+// maxFacets bounds what one line tells; the changes themselves are in the report.
+const maxFacets = 5
+
+// effect describes one route; a route that is only renamed has none.
+func (d *differ) effect(x delta) []Effect {
+	e := Effect{Route: x.obj.ID, Op: x.obj.Op}
+	switch x.obj.Op {
+	case Renamed:
+		return nil
+	case Added:
+		e.Requests, e.Before, e.After = requests(&x.new.Match), elsewhere, whole(x.new)
+	case Removed:
+		e.Requests, e.Before, e.After = requests(&x.old.Match), whole(x.old), elsewhere
+	default:
+		e.Requests = requests(&x.new.Match)
+		if old := requests(&x.old.Match); old != e.Requests {
+			e.OldRequests = old
+		}
+		e.Before, e.After = facets(x)
+		if e.Before == "" && e.After == "" { // only the matcher differs
+			e.Before, e.After = whole(x.old), whole(x.new)
+		}
+	}
+	return []Effect{e}
+}
+
+// requests names the class of requests a matcher takes.
+func requests(m *ir.Match) string {
+	var b strings.Builder
+	if len(m.Methods) == 0 {
+		b.WriteString("ANY")
+	} else {
+		methods := make([]string, len(m.Methods))
+		for i, s := range m.Methods {
+			methods[i] = bare(s)
+		}
+		slices.Sort(methods)
+		b.WriteString(strings.Join(methods, ","))
+	}
+	b.WriteByte(' ')
+	if m.Host != "" {
+		b.WriteString(bare(m.Host))
+	}
+	if m.PathRegex != "" {
+		b.WriteString(" ~ " + bare(m.PathRegex))
+	} else {
+		b.WriteString(bare(m.Path))
+	}
+	for _, c := range []struct {
+		what  string
+		pairs []ir.Pair
+	}{{"header", m.Headers}, {"query", m.Query}} {
+		list := make([]string, len(c.pairs))
+		for i, p := range c.pairs {
+			list[i] = " with " + c.what + " " + bare(p.Name) + "=" + bare(p.Value)
+		}
+		slices.Sort(list)
+		b.WriteString(strings.Join(list, ""))
+	}
+	return strings.ReplaceAll(b.String(), "  ", " ")
+}
+
+// whole sums up what a route does with its requests.
+func whole(r *ir.Route) string { return targetWords(r) + ", " + authWords(r) }
+
+func targetWords(r *ir.Route) string {
+	var b strings.Builder
+	if r.Target.Type != "http" {
+		b.WriteString(bare(r.Target.Type) + " ")
+	}
+	if !inline(r.Target.Upstream) {
+		b.WriteString("upstream ")
+	}
+	b.WriteString(bare(r.Target.Upstream))
+	return b.String()
+}
+
+func authWords(r *ir.Route) string {
+	list := mechanisms(r)
+	if len(list) == 0 {
+		return "auth none"
+	}
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = bare(m.name)
+	}
+	return "auth " + strings.Join(names, "+")
+}
+
+// facets says what differs in the way a route serves its requests, on both sides.
+func facets(x delta) (before, after string) {
+	var was, now []string
+	tell := func(a, b string) { was, now = append(was, a), append(now, b) }
+	if a, b := targetWords(x.old), targetWords(x.new); a != b {
+		tell(a, b)
+	}
+	auth := false
+	if a, b := authWords(x.old), authWords(x.new); a != b {
+		auth = true
+		tell(a, b)
+	}
+	more := 0
+	for i := range x.obj.Changes {
+		c := &x.obj.Changes[i]
+		switch {
+		case c.keys[0] == "matcher":
+			continue
+		case c.keys[0] == "target" && len(c.keys) == 2 && (c.keys[1] == "url" || c.keys[1] == "upstream" || c.keys[1] == "type"):
+			continue
+		case auth && c.keys[0] == "policy" && len(c.keys) > 1 && classes[plain(c.keys[1])] == authenticate && c.Op != Changed:
+			continue
+		case len(was) == maxFacets:
+			more++
+			continue
+		}
+		name := strings.TrimPrefix(c.Path, "policy.")
+		a, b := showBoth(c.Old, c.New)
+		tell(name+" "+a, name+" "+b)
+	}
+	if more > 0 {
+		was = append(was, "and more")
+		now = append(now, "and more")
+	}
+	return strings.Join(was, ", "), strings.Join(now, ", ")
+}
+
+// String is the effect in one line.
+func (e *Effect) String() string {
+	class := e.Requests
+	if e.OldRequests != "" {
+		class = e.OldRequests + " => " + e.Requests
+	}
+	if e.Before == e.After {
+		return class + " : " + e.After
+	}
+	return class + " : " + e.Before + " -> " + e.After
+}
