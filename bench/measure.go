@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -30,26 +32,29 @@ type sample struct {
 }
 
 // measure loads the subjects in turn, A B C A B C, so that what the machine does besides falls on all of them alike. The
-// first round warms up and is dropped.
+// first round warms up and is dropped. A subject that fails is left out from then on, and has no samples.
 func measure(ctx context.Context, subjects []*subject, e effort, progress func(string)) (map[string][]sample, error) {
-	out := map[string][]sample{}
+	out, failed := map[string][]sample{}, map[string]error{}
 	for round := range e.rounds + 1 {
 		for _, s := range subjects {
+			if failed[s.name] != nil {
+				continue
+			}
 			window := e.window
 			if round == 0 {
 				window = min(window, time.Second)
 			}
 			got, err := once(ctx, s, window)
 			if err != nil {
-				return nil, err
-			}
-			if round > 0 {
+				failed[s.name] = err
+				delete(out, s.name)
+			} else if round > 0 {
 				out[s.name] = append(out[s.name], got)
 			}
 		}
 		progress(fmt.Sprintf("round %d of %d", round, e.rounds))
 	}
-	return out, nil
+	return out, errors.Join(slices.Collect(maps.Values(failed))...)
 }
 
 func once(ctx context.Context, s *subject, window time.Duration) (sample, error) {
