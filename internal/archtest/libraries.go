@@ -22,6 +22,8 @@ var libraries = []library{
 	{path: "github.com/lestrrat-go/jwx/v2", in: []string{"internal/..."}, single: true, why: "parses JOSE; in its last release, so a move to v3 must touch one folder"},
 	{path: "github.com/redis/go-redis/v9", in: []string{"runtime/state/..."}, why: "the Redis client"},
 	{path: "github.com/prometheus/client_golang", in: []string{"runtime/telemetry/..."}, why: "one process-wide registry of metrics"},
+	{path: "github.com/prometheus/client_model", in: []string{"runtime/telemetry/..."}, why: "the series as the registry hands them out"},
+	{path: "github.com/prometheus/common", in: []string{"runtime/telemetry/..."}, why: "writes the Prometheus and OpenMetrics text formats"},
 	{path: "github.com/prometheus/client_model", in: []string{"runtime/telemetry/..."}, why: "the types of its wire format"},
 	{path: "github.com/prometheus/common", in: []string{"runtime/telemetry/..."}, why: "writes and negotiates its exposition formats"},
 	{path: "go.opentelemetry.io", in: []string{"runtime/telemetry/..."}, why: "exports traces"},
