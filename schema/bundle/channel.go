@@ -146,3 +146,17 @@ func decodeChannel(payload []byte) (*Channel, error) {
 	}
 	return c, nil
 }
+
+// PeekChannel reads what a channel envelope claims, without a look at its signatures: enough to find the bundle it names,
+// nothing to act upon before VerifyChannel has seen it.
+func PeekChannel(data []byte) (*Channel, Position, error) {
+	e, err := decodeEnvelope(data, channelType, MaxChannel)
+	if err != nil {
+		return nil, Position{}, fmt.Errorf("channel: %w", err)
+	}
+	c, err := decodeChannel(e.Payload)
+	if err != nil {
+		return nil, Position{}, err
+	}
+	return c, Position{Epoch: c.Epoch, Version: c.Version, Digest: DigestOf(e.Payload)}, nil
+}

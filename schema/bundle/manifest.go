@@ -218,3 +218,16 @@ func versionParts(v string) []int {
 	}
 	return parts
 }
+
+// PeekManifest reads what a manifest envelope claims, without a look at its signatures, as PeekChannel does.
+func PeekManifest(data []byte) (*Manifest, Digest, error) {
+	e, err := decodeEnvelope(data, manifestType, MaxManifest)
+	if err != nil {
+		return nil, "", fmt.Errorf("manifest: %w", err)
+	}
+	m, err := decodeManifest(e.Payload)
+	if err != nil {
+		return nil, "", err
+	}
+	return m, DigestOf(e.Payload), nil
+}

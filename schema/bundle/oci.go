@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +23,7 @@ const (
 	mediaTypeEmpty         = "application/vnd.oci.empty.v1+json"
 	annotationTag          = "org.opencontainers.image.ref.name"
 	annotationTitle        = "org.opencontainers.image.title"
+	annotationEnvironment  = "dev.suuupra.gateway.environment"
 )
 
 // MaxIndex bounds an index.json, and MaxImageManifest an OCI image manifest, in bytes.
@@ -47,6 +49,9 @@ type Descriptor struct {
 
 // Tag returns the tag of an entry of an index, or "".
 func (d Descriptor) Tag() string { return d.Annotations[annotationTag] }
+
+// Environment returns the environment an entry of an index is for, as whoever wrote the index says.
+func (d Descriptor) Environment() string { return d.Annotations[annotationEnvironment] }
 
 // Ref returns digest and size.
 func (d Descriptor) Ref() Ref { return Ref{Digest: d.Digest, Size: d.Size} }
@@ -77,8 +82,11 @@ func ChannelTag(environment string) string { return "channel-" + environment }
 // ChannelEnvironment returns the environment a channel's tag is for.
 func ChannelEnvironment(tag string) (string, bool) {
 	env, ok := strings.CutPrefix(tag, "channel-")
-	return env, ok && environmentPattern.MatchString(env)
+	return env, ok && IsEnvironment(env)
 }
+
+// IsEnvironment reports whether name can be the name of an environment.
+func IsEnvironment(name string) bool { return environmentPattern.MatchString(name) }
 
 // Artifact is an OCI artifact made of blobs the caller has: the bytes of its image manifest, and how an index names it.
 type Artifact struct {
@@ -106,7 +114,7 @@ func BundleArtifact(envelope []byte) (*Artifact, error) {
 			Annotations: map[string]string{annotationTitle: s.Path},
 		})
 	}
-	return newArtifact(ArtifactType, layers, BundleTag(DigestOf(e.Payload)))
+	return newArtifact(ArtifactType, layers, BundleTag(DigestOf(e.Payload)), m.Environment)
 }
 
 // ChannelArtifact returns the artifact of a channel: the envelope is its only layer.
@@ -119,7 +127,7 @@ func ChannelArtifact(envelope []byte) (*Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newArtifact(ChannelArtifactType, []Descriptor{describe(channelMediaType, envelope)}, ChannelTag(c.Environment))
+	return newArtifact(ChannelArtifactType, []Descriptor{describe(channelMediaType, envelope)}, ChannelTag(c.Environment), c.Environment)
 }
 
 func describe(mediaType string, data []byte) Descriptor {
@@ -129,7 +137,7 @@ func describe(mediaType string, data []byte) Descriptor {
 // EmptyDescriptor describes EmptyBlob.
 func EmptyDescriptor() Descriptor { return describe(mediaTypeEmpty, []byte(EmptyBlob)) }
 
-func newArtifact(artifactType string, layers []Descriptor, tag string) (*Artifact, error) {
+func newArtifact(artifactType string, layers []Descriptor, tag, environment string) (*Artifact, error) {
 	data, err := Canonical(imageManifest{
 		ArtifactType: artifactType, Config: EmptyDescriptor(), Layers: layers,
 		MediaType: MediaTypeImageManifest, SchemaVersion: 2,
@@ -142,7 +150,7 @@ func newArtifact(artifactType string, layers []Descriptor, tag string) (*Artifac
 	}
 	d := describe(MediaTypeImageManifest, data)
 	d.ArtifactType = artifactType
-	d.Annotations = map[string]string{annotationTag: tag}
+	d.Annotations = map[string]string{annotationTag: tag, annotationEnvironment: environment}
 	return &Artifact{Manifest: data, Descriptor: d, Layers: layers}, nil
 }
 
@@ -205,6 +213,9 @@ func (x *Index) validate() error {
 		if d.MediaType != MediaTypeImageManifest || d.ArtifactType != ArtifactType && d.ArtifactType != ChannelArtifactType {
 			return fmt.Errorf("entry %d is not a gateway artifact", i)
 		}
+		if !IsEnvironment(d.Environment()) {
+			return fmt.Errorf("entry %d is for no environment", i)
+		}
 		if !tagPattern.MatchString(d.Tag()) || tags[d.Tag()] {
 			return fmt.Errorf("entry %d has no tag, or that of another entry", i)
 		}
@@ -261,6 +272,22 @@ func (x *Index) With(d Descriptor) *Index {
 			out.Manifests = append(out.Manifests, d)
 		}
 	}
+	return out
+}
+
+// Trim returns an index that keeps, for each environment, the latest bundles only.
+func (x *Index) Trim(keep int) *Index {
+	out, seen := NewIndex(), map[string]int{}
+	for i := len(x.Manifests) - 1; i >= 0; i-- {
+		d := x.Manifests[i]
+		if d.ArtifactType == ArtifactType {
+			if seen[d.Environment()]++; seen[d.Environment()] > keep {
+				continue
+			}
+		}
+		out.Manifests = append(out.Manifests, d)
+	}
+	slices.Reverse(out.Manifests)
 	return out
 }
 
