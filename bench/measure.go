@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -152,10 +153,12 @@ func firstEvent(c net.Conn, buf []byte) error {
 		if string(buf[:min(have, 12)]) != "HTTP/1.1 200" {
 			return fmt.Errorf("answered %q", buf[:have])
 		}
-		for i := 0; i+9 <= have; i++ {
-			if string(buf[i:i+9]) == "data: 1\n\n" {
-				return nil
-			}
+		head, body, complete := bytes.Cut(buf[:have], []byte("\r\n\r\n"))
+		if complete && !bytes.Contains(head, []byte("text/event-stream")) {
+			return fmt.Errorf("answered without a stream: %q", head)
+		}
+		if bytes.Contains(body, []byte("data: 1\n\n")) {
+			return nil
 		}
 	}
 	return fmt.Errorf("no event in %d bytes", len(buf))
