@@ -3,6 +3,7 @@ package yamlpos
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -11,20 +12,19 @@ import (
 
 // source is the text of one file and the way from a line and column to a byte.
 type source struct {
-	path    string
-	text    []byte // without byte order mark
-	lines   []int  // offset of each line in text; line breaks are LF or CRLF only
-	ascii   bool   // every column is one byte
-	shrunk  []shrink
-	hasJSON bool
+	path   string
+	text   []byte // without byte order mark
+	lines  []int  // offset of each line in text; line breaks are LF or CRLF only
+	ascii  bool   // every column is one byte
+	shrunk []shrink
 }
 
-// shrink notes that text is shorter than the file at a place, because a JSON surrogate pair was rewritten.
+// shrink notes that text is shorter than the file at a place, because an escape of JSON was rewritten.
 type shrink struct{ line, column, by int }
 
 // newSource checks the encoding and indexes the lines. It reports false if the text must not be parsed.
 func newSource(path string, data []byte, diags *diag.List) (*source, bool) {
-	s := &source{path: path, ascii: true, hasJSON: strings.HasSuffix(path, ".json")}
+	s := &source{path: path, ascii: true}
 	if len(data) > MaxBytes {
 		diags.Add(diag.Diagnostic{
 			Code: "GW1005", Pos: diag.Pos{File: path},
@@ -46,8 +46,8 @@ func newSource(path string, data []byte, diags *diag.List) (*source, bool) {
 	if !s.scan(diags) {
 		return nil, false
 	}
-	if s.hasJSON {
-		s.joinSurrogates()
+	if strings.HasSuffix(path, ".json") {
+		s.rewriteEscapes()
 	}
 	return s, true
 }
@@ -130,12 +130,13 @@ func isBidi(r rune) bool {
 
 // pos returns the place in the file that a line and column of text stand for.
 func (s *source) pos(line, column int) diag.Pos {
+	shift := 0
 	for _, k := range s.shrunk {
 		if k.line == line && k.column < column {
-			column += k.by
+			shift += k.by
 		}
 	}
-	return diag.Pos{File: s.path, Line: line, Col: column}
+	return diag.Pos{File: s.path, Line: line, Col: column + shift}
 }
 
 // line returns a line without its line break.
@@ -163,9 +164,9 @@ func (s *source) from(line, column int) []byte {
 	return text
 }
 
-// joinSurrogates rewrites the surrogate pairs of JSON strings, "\ud83d\ude00", which YAML does not know, as "\U0001f600".
-func (s *source) joinSurrogates() {
-	if !bytes.Contains(s.text, []byte(`\u`)) {
+// rewriteEscapes rewrites the escapes of JSON strings which yaml.v3 does not know: "\ud83d\ude00" as "\U0001f600", "\/" as "/".
+func (s *source) rewriteEscapes() {
+	if !bytes.Contains(s.text, []byte(`\u`)) && !bytes.Contains(s.text, []byte(`\/`)) {
 		return
 	}
 	out := make([]byte, 0, len(s.text))
@@ -178,11 +179,15 @@ func (s *source) joinSurrogates() {
 			line++
 			lines = append(lines, len(out)+1)
 			lineStart = len(out) + 1
-		case c == '\\' && i+1 < len(s.text):
+		case c == '\\' && i+1 < len(s.text) && s.text[i+1] != '\n':
 			if r, ok := surrogatePair(s.text[i:]); ok {
 				s.shrunk = append(s.shrunk, shrink{line, utf8.RuneCount(out[lineStart:]) + 1, 2})
 				out = fmt.Appendf(out, `\U%08x`, r)
 				i += 11
+				continue
+			}
+			if s.text[i+1] == '/' {
+				s.shrunk = append(s.shrunk, shrink{line, utf8.RuneCount(out[lineStart:]) + 1, 1})
 				continue
 			}
 			out = append(out, c)
@@ -201,12 +206,22 @@ func surrogatePair(text []byte) (rune, bool) {
 	if len(text) < 12 {
 		return 0, false
 	}
-	var high, low rune
-	if _, err := fmt.Sscanf(string(text[:12]), `\u%04x\u%04x`, &high, &low); err != nil {
+	high, ok1 := codeUnit(text)
+	low, ok2 := codeUnit(text[6:])
+	if !ok1 || !ok2 {
 		return 0, false
 	}
 	if high < 0xd800 || high > 0xdbff || low < 0xdc00 || low > 0xdfff {
 		return 0, false
 	}
 	return (high-0xd800)<<10 + (low - 0xdc00) + 0x10000, true
+}
+
+// codeUnit reads `\uxxxx` at the start of text.
+func codeUnit(text []byte) (rune, bool) {
+	if text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	return rune(v), err == nil
 }
