@@ -201,6 +201,11 @@ func TestChanges(t *testing.T) {
 			"+ route docs: target.upstream - -> users",
 			"- route docs: target.url http://docs:80 -> -",
 		}},
+		{"url of a tenant", nil, both(withUpstream(upstreamOf("http://docs:80#acme", "http", "docs:80")),
+			onUpstream("http://docs:80#acme", func(u *ir.Upstream) { u.Tenant = "acme" }),
+			onRoute("docs", func(r *ir.Route) { r.Tenant, r.Target.Upstream = "acme", "http://docs:80#acme" })), []string{
+			"+ route docs: tenant - -> acme",
+		}},
 		{"inline upstream answers elsewhere", nil, endpoint("http://docs:80", 0, "evil:80"), []string{
 			"+ route docs: target.targets - -> [http://evil:80]",
 		}},
@@ -293,9 +298,11 @@ func TestEffects(t *testing.T) {
 		{"other upstream", toUpstream("docs", "users"), []string{"ANY /docs/* : http://docs:80 -> upstream users"}},
 		{"auth dropped", both(drop("auth"), onMatch(func(m *ir.Match) { m.Headers, m.Query = nil, nil }), onRoute("users", func(r *ir.Route) { r.Forward.Timeout = 5 })), []string{
 			"GET,PUT api.example.com/api/users/* with header x-beta=* with header x-tenant=acme with query v=2 => GET,PUT api.example.com/api/users/*" +
-				" : auth apiKey+jwt, timeout 10000 -> auth none, timeout 5"}},
+				" : auth apiKey+jwt, timeout 10000 -> auth none, timeout 5",
+		}},
 		{"matcher alone", onRoute("docs", func(r *ir.Route) { r.Match = ir.Match{PathRegex: "/d.*"} }), []string{
-			"ANY /docs/* => ANY ~ /d.* : http://docs:80, auth none"}},
+			"ANY /docs/* => ANY ~ /d.* : http://docs:80, auth none",
+		}},
 		{"added", add(routeOf("n", ir.Match{Path: "/n"}, "users", policyOf("jwt", `{}`))), []string{"ANY /n : another route, or 404 -> upstream users, auth jwt"}},
 		{"removed", removeRoute("docs"), []string{"ANY /docs/* : http://docs:80, auth none -> another route, or 404"}},
 		{"renamed", onRoute("docs", func(r *ir.Route) { r.ID = "manual" }), nil},

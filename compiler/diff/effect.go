@@ -91,10 +91,11 @@ func targetWords(r *ir.Route) string {
 	if r.Target.Type != "http" {
 		b.WriteString(bare(r.Target.Type) + " ")
 	}
-	if !inline(r.Target.Upstream) {
-		b.WriteString("upstream ")
+	if inline(r.Target.Upstream) {
+		b.WriteString(bare(urlOf(r.Target.Upstream, r.Tenant)))
+	} else {
+		b.WriteString("upstream " + bare(r.Target.Upstream))
 	}
-	b.WriteString(bare(r.Target.Upstream))
 	return b.String()
 }
 

@@ -13,7 +13,7 @@ import (
 // The trees in this file hold a compiled object in the shape and with the names its author knows. They are made from the
 // object's JSON, so that a field the compiled form gains later is compared at once, if perhaps under its compiled name.
 
-// gatewayNames, upstreamNames: compiled name -> authored name, where they differ.
+// The authored names of compiled fields, where they differ.
 var (
 	limitNames    = map[string]string{"headerBytes": "maxHeaderBytes", "headerFields": "maxHeaderFields", "urlBytes": "maxUrlBytes", "bodyBytes": "maxBodyBytes"}
 	upstreamNames = map[string]string{"maxIdle": "maxIdleConnections"}
@@ -130,13 +130,21 @@ func (s *side) routeTree(r *ir.Route) map[string]any {
 	if inline(r.Target.Upstream) {
 		target, _ := t["target"].(map[string]any)
 		delete(target, "upstream")
-		place(target, []string{"url"}, r.Target.Upstream)
+		place(target, []string{"url"}, urlOf(r.Target.Upstream, r.Tenant))
 	}
 	return t
 }
 
 // inline reports whether an upstream's id is the origin of a route's url: an authored id never holds a colon.
 func inline(id string) bool { return strings.Contains(id, "://") }
+
+// urlOf is the url an inline upstream stands for. Its id ends with "#" and the tenant whose rules hold, if it has one.
+func urlOf(id, tenant string) string {
+	if tenant == "" {
+		return id
+	}
+	return strings.TrimSuffix(id, "#"+tenant)
+}
 
 // movedInline lists the inline upstreams that differ although their url is the same, as they do when a default or the
 // tenant changes.
@@ -175,8 +183,12 @@ func (d *differ) inlineSettings(old, new *ir.Route, before, after map[string]any
 // inlineTree is what an inline upstream says beyond its url, and beyond its tenant, which is the route's.
 func inlineTree(u *ir.Upstream) map[string]any {
 	t := upstreamTree(u)
-	if list, ok := t["targets"].([]any); ok && len(list) == 1 && list[0] == u.ID {
+	url := urlOf(u.ID, u.Tenant)
+	if list, ok := t["targets"].([]any); ok && len(list) == 1 && list[0] == url {
 		delete(t, "targets")
+	}
+	if url != u.ID {
+		delete(t, "tenant")
 	}
 	return t
 }
