@@ -144,14 +144,3 @@ func isToken(s string) bool {
 	}
 	return s != ""
 }
-
-// implies reports whether every request for which have holds satisfies want too. Header names are in lower case.
-func implies(have, want []ir.Pair) bool {
-	for _, w := range want {
-		i := slices.IndexFunc(have, func(h ir.Pair) bool { return h.Name == w.Name })
-		if i < 0 || w.Value != AnyValue && w.Value != have[i].Value {
-			return false
-		}
-	}
-	return true
-}

@@ -90,12 +90,24 @@ func (f *finder) items(group []int) []item {
 
 const fewItems = 8 // below which comparing every pair is cheapest
 
+// settled reports whether every route of the items is in a reported tie, so that nothing is left to find among them.
+func (f *finder) settled(items []item) bool {
+	return !slices.ContainsFunc(items, func(it item) bool { return !f.reported[it.route] })
+}
+
 // within reports compatible pairs among items.
 func (f *finder) within(items []item) {
 	if len(items) <= fewItems {
 		for i := range items {
 			f.every(items[i:i+1], items[i+1:])
 		}
+		return
+	}
+	// Where demands have little in common, nearly every pair ties: neighbours settle most of it.
+	for i := 1; i < len(items); i++ {
+		f.pair(items[i-1], items[i])
+	}
+	if f.settled(items) {
 		return
 	}
 	name := commonest(items, items)
@@ -115,7 +127,7 @@ func (f *finder) within(items []item) {
 
 // across reports compatible pairs of an item of a with one of b.
 func (f *finder) across(a, b []item) {
-	if len(a) == 0 || len(b) == 0 {
+	if len(a) == 0 || len(b) == 0 || f.settled(a) && f.settled(b) {
 		return
 	}
 	name := commonest(a, b)

@@ -48,7 +48,7 @@ func Explain(m *Matcher, r *Request) []Mismatch {
 	}
 	for _, want := range m.Headers {
 		if !headerMatches(r.Headers, want) {
-			add(StepHeaders, "header %s %s", want.Name, mismatch(headerValues(r.Headers, want.Name), want.Value))
+			add(StepHeaders, "header %s %s", want.Name, headerMismatch(headerValues(r.Headers, want.Name), want))
 			break
 		}
 	}
@@ -92,6 +92,16 @@ func (s Segment) String() string {
 		return "a trailing slash"
 	}
 	return fmt.Sprintf("%q", s.Text)
+}
+
+// credentialHeaders are those whose values never enter an explanation, which may end in a log or a terminal's history.
+var credentialHeaders = []string{"authorization", "cookie", "proxy-authorization", "x-api-key"}
+
+func headerMismatch(values []string, want ir.Pair) string {
+	if len(values) > 0 && slices.Contains(credentialHeaders, want.Name) {
+		return "has another value than wanted"
+	}
+	return mismatch(values, want.Value)
 }
 
 func mismatch(values []string, want string) string {

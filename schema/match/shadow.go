@@ -1,7 +1,9 @@
 package match
 
 import (
+	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/suuupra/gateway/schema/ir"
@@ -10,7 +12,7 @@ import (
 // Shadow is a route that no request can reach, because more specific routes of the same host take everything it matches.
 type Shadow struct {
 	Route   int
-	By      []int   // those routes; the first takes the witness
+	By      []int   // those routes; the first is one that takes the witness from Route
 	Witness Request // satisfies Route
 	// StandardMethods is set if Route takes any method and the others only list all the standard ones between them: a
 	// request with a method of its own invention would still reach it.
@@ -26,21 +28,23 @@ type Shadow struct {
 // has a capture, and no number of literals exhausts a capture.
 func Shadowed(routes []ir.Route) []Shadow {
 	t := newTable(routes)
+	places := t.places()
 	var out []Shadow
 	for i, m := range t.matchers {
 		if m == nil {
 			continue
 		}
-		c := cover{table: t, route: i, m: m}
+		c := cover{table: t, places: places, route: i, m: m}
 		by, standard := c.takers()
 		if by == nil {
 			continue
 		}
 		s := Shadow{Route: i, Witness: t.sample(i), StandardMethods: standard}
+		slices.SortFunc(by, func(a, b int) int {
+			takes := func(i int) int { return boolRank(!t.matchers[i].Matches(&s.Witness)) }
+			return cmp.Or(cmp.Compare(takes(a), takes(b)), Compare(t.matchers[a], t.matchers[b]))
+		})
 		s.By = by
-		if w := t.winner(&s.Witness, t.roots[m.Host]); w >= 0 {
-			s.By = append([]int{w}, slices.DeleteFunc(by, func(o int) bool { return o == w })...)
-		}
 		out = append(out, s)
 	}
 	return out
@@ -49,9 +53,12 @@ func Shadowed(routes []ir.Route) []Shadow {
 // cover asks whether more specific routes take all that one route matches.
 type cover struct {
 	*table
-	route   int
-	m       *Matcher
-	ownLeaf bool // routes at the route's own place that list methods count as more specific
+	places map[place]int
+	route  int
+	m      *Matcher
+	// demandSets is what demandsBelow returns, once it was asked.
+	demandSets []string
+	ownLeaf    bool // routes at the route's own place that list methods count as more specific
 }
 
 // otherMethod stands for a method that no route lists.
@@ -106,12 +113,14 @@ func (c *cover) method(method string) ([]int, bool) {
 // below returns the routes that take, between them, the path that ends at a node, the same with a trailing slash, and
 // everything under it.
 func (c *cover) below(n Node, method string) ([]int, bool) {
-	end := c.takes(n, false, method)
-	slash := -1
+	end, slash := c.takes(n, false, method), -1
 	if child := c.tree.Literal(n, ""); child != 0 {
 		slash = c.takes(child, false, method)
 	}
 	capture := c.tree.Capture(n)
+	if n == c.roots[c.m.Host] {
+		end = slash // no path ends before its first slash
+	}
 	if end < 0 || slash < 0 || capture == 0 {
 		return nil, false
 	}
@@ -122,22 +131,109 @@ func (c *cover) below(n Node, method string) ([]int, bool) {
 	return append(rest, end, slash), ok
 }
 
-// takes returns a route at a leaf that takes every request like the route's with a method, or -1.
+// takes returns a route at a leaf that takes every request like the route's with a method, or -1. Such a route demands
+// nothing that the route does not, so it is found by looking up what it may demand instead of trying all that are there.
 func (c *cover) takes(n Node, subtree bool, method string) int {
-	found := -1
-	c.leaf(n, subtree, func(i int) bool {
-		o := c.matchers[i]
-		own := n == c.node[c.route] && subtree == c.m.Path.Subtree && c.m.Regex == nil
-		if own && (len(o.Methods) == 0 || len(c.m.Methods) > 0) {
-			return true // the route itself, one it ties with, or one less specific
+	own := n == c.node[c.route] && subtree == c.m.Path.Subtree && c.m.Regex == nil
+	if own && len(c.m.Methods) > 0 {
+		return -1 // what is there ties with the route or is less specific
+	}
+	for _, demands := range c.demandsBelow() {
+		if i, ok := c.places[place{n, subtree, method, demands}]; ok && !(own && len(c.matchers[i].Methods) == 0) {
+			return i
 		}
-		takesMethod := len(o.Methods) == 0 || method != otherMethod && slices.Contains(o.Methods, method)
-		if takesMethod && implies(c.m.Headers, o.Headers) && implies(c.m.Query, o.Query) {
-			found = i
+		if i, ok := c.places[place{n, subtree, otherMethod, demands}]; ok && !own {
+			return i
 		}
-		return found < 0
-	})
-	return found
+	}
+	return -1
+}
+
+// place is where a route stands, to the last of its demands. Of several at one place any is as good as another: they tie.
+type place struct {
+	node    Node
+	subtree bool
+	method  string // otherMethod for a route that takes any
+	demands string
+}
+
+// places returns the routes with a path pattern by place.
+func (t *table) places() map[place]int {
+	out := make(map[place]int, len(t.matchers))
+	for i, m := range t.matchers {
+		if m == nil || m.Regex != nil {
+			continue
+		}
+		p := place{node: t.node[i], subtree: m.Path.Subtree, demands: demandText(m.Headers, m.Query)}
+		if len(m.Methods) == 0 {
+			out[p] = i
+		}
+		for _, p.method = range m.Methods {
+			out[p] = i
+		}
+	}
+	return out
+}
+
+func demandText(headers, query []ir.Pair) string {
+	if len(headers)+len(query) == 0 {
+		return ""
+	}
+	parts := make([]string, 0, len(headers)+len(query))
+	for _, h := range headers {
+		parts = append(parts, demandPart("h", h))
+	}
+	for _, q := range query {
+		parts = append(parts, demandPart("q", q))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}
+
+func demandPart(kind string, p ir.Pair) string {
+	return kind + strconv.Quote(p.Name) + strconv.Quote(p.Value)
+}
+
+// maxDemands bounds the combinations that demandsBelow makes: three to the power of it.
+const maxDemands = 6
+
+// demandsBelow returns the texts of all sets of demands that the route's own imply: each of them is there, or there for any
+// value, or not there. Beyond maxDemands, what is left over is taken as not there or as it is, all together; so a route
+// with that many conditions may be called reachable when it is not, never the reverse.
+func (c *cover) demandsBelow() []string {
+	if c.demandSets == nil {
+		sets := [][]string{nil}
+		var rest []string
+		add := func(kind string, p ir.Pair, n int) {
+			exact, anyValue := demandPart(kind, p), demandPart(kind, ir.Pair{Name: p.Name, Value: AnyValue})
+			if n >= maxDemands {
+				rest = append(rest, exact)
+				return
+			}
+			for _, set := range sets {
+				sets = append(sets, append(slices.Clip(set), exact))
+				if exact != anyValue {
+					sets = append(sets, append(slices.Clip(set), anyValue))
+				}
+			}
+		}
+		for n, h := range c.m.Headers {
+			add("h", h, n)
+		}
+		for n, q := range c.m.Query {
+			add("q", q, len(c.m.Headers)+n)
+		}
+		if rest != nil {
+			for _, set := range sets {
+				sets = append(sets, slices.Concat(set, rest))
+			}
+		}
+		for _, set := range sets {
+			slices.Sort(set)
+			c.demandSets = append(c.demandSets, strings.Join(set, ","))
+		}
+	}
+	return c.demandSets
 }
 
 // prefix looks for a subtree that holds every path which starts with a literal prefix.
@@ -182,34 +278,4 @@ func (t *table) children(n Node, segment string) []Node {
 		out = append(out, child)
 	}
 	return out
-}
-
-// winner returns the route with a path pattern of one host that takes a request, or -1.
-func (t *table) winner(r *Request, root Node) int {
-	var walk func(n Node, rest string, more bool) int
-	walk = func(n Node, rest string, more bool) int {
-		if more {
-			segment, rest, more := strings.Cut(rest, "/")
-			for _, child := range t.children(n, segment) {
-				if i := walk(child, rest, more); i >= 0 {
-					return i
-				}
-			}
-		} else if i := t.bestAt(n, false, r); i >= 0 {
-			return i
-		}
-		return t.bestAt(n, true, r)
-	}
-	return walk(root, strings.TrimPrefix(r.Path, "/"), true)
-}
-
-func (t *table) bestAt(n Node, subtree bool, r *Request) int {
-	best := -1
-	t.leaf(n, subtree, func(i int) bool {
-		if t.matchers[i].Matches(r) && (best < 0 || Compare(t.matchers[i], t.matchers[best]) < 0) {
-			best = i
-		}
-		return true
-	})
-	return best
 }
