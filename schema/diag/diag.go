@@ -74,6 +74,7 @@ type Diagnostic struct {
 	Notes    []Note
 	Hint     string // the likely meaning, or how to mend it
 	Env      string // the environment in which it shows, empty when it is in the base
+	Redact   bool   // the line holds what must not be shown: renderers do not quote it
 }
 
 // List is what a stage has to say. The zero value is ready to use.
