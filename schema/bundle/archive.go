@@ -14,8 +14,8 @@ const (
 	blobDir    = "blobs/sha256/"
 	layoutName = "oci-layout"
 	indexName  = "index.json"
-	// maxArchive leaves room for headers, padding, and the documents besides the shards.
-	maxArchive = MaxBundle + (MaxShards+8)*2*tarBlock + MaxManifest + MaxImageManifest + MaxIndex
+	// MaxArchive leaves room for headers, padding, and the documents besides the shards.
+	MaxArchive = MaxBundle + (MaxShards+8)*2*tarBlock + MaxManifest + MaxImageManifest + MaxIndex
 	maxEntries = MaxShards + 8
 )
 
@@ -84,8 +84,8 @@ func layoutFiles(raw *Raw) (map[string][]byte, error) {
 // DecodeArchive takes a .gwb file apart. It accepts only what EncodeArchive would have written, to the byte; signatures
 // are for Verify. The result shares memory with data.
 func DecodeArchive(data []byte) (*Raw, error) {
-	if len(data) > maxArchive {
-		return nil, Refuse(TooLarge, "the archive has %d bytes, at most %d are allowed", len(data), maxArchive)
+	if len(data) > MaxArchive {
+		return nil, Refuse(TooLarge, "the archive has %d bytes, at most %d are allowed", len(data), MaxArchive)
 	}
 	files, err := readTar(data)
 	if err != nil {
@@ -103,6 +103,14 @@ func DecodeArchive(data []byte) (*Raw, error) {
 		return nil, Refuse(ArchiveMalformed, "the archive holds more, or other things, than the bundle in it: it was changed, or gwctl did not write it")
 	}
 	return raw, nil
+}
+
+// ArchiveFiles returns the files of the OCI image layout in a .gwb file, by name, after the checks of DecodeArchive.
+func ArchiveFiles(data []byte) (map[string][]byte, error) {
+	if _, err := DecodeArchive(data); err != nil {
+		return nil, err
+	}
+	return readTar(data)
 }
 
 // rawOf follows the index of a layout to the documents and shards.

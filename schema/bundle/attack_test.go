@@ -151,6 +151,7 @@ func TestAttacks(t *testing.T) {
 			a, b := w.bundle.Manifest.Shards[1].Digest, w.bundle.Manifest.Shards[2].Digest
 			r.Blobs[a], r.Blobs[b] = r.Blobs[b], r.Blobs[a]
 		}, DigestMismatch},
+		{"channel left out", func(_ *testing.T, _ *world, r *Raw, c *Check) { r.Channel, c.NeedChannel = nil, true }, ChannelMissing},
 		{"oversized channel", func(_ *testing.T, _ *world, r *Raw, _ *Check) { r.Channel = make([]byte, MaxChannel+1) }, TooLarge},
 		{"oversized manifest", func(_ *testing.T, _ *world, r *Raw, _ *Check) { r.Manifest = make([]byte, MaxManifest+1) }, TooLarge},
 		{"manifest by a stranger", func(t *testing.T, w *world, r *Raw, _ *Check) {
@@ -462,7 +463,7 @@ func TestTarOfManyEmptyFilesAndGiants(t *testing.T) {
 	if _, err := DecodeArchive(append(sparse[:], make([]byte, 8*tarBlock)...)); refusal(err) != ArchiveMalformed {
 		t.Errorf("a giant: %v", err)
 	}
-	if _, err := DecodeArchive(make([]byte, maxArchive+1)); refusal(err) != TooLarge {
+	if _, err := DecodeArchive(make([]byte, MaxArchive+1)); refusal(err) != TooLarge {
 		t.Errorf("a giant archive: %v", err)
 	}
 }

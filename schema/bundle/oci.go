@@ -76,6 +76,13 @@ var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 // BundleTag is the tag of the bundle with a manifest digest.
 func BundleTag(d Digest) string { return "bundle-" + d.Hex() }
 
+// TagBundle returns the manifest digest a bundle's tag is for.
+func TagBundle(tag string) (Digest, bool) {
+	hex, ok := strings.CutPrefix(tag, "bundle-")
+	d, err := ParseDigest(digestPrefix + hex)
+	return d, ok && err == nil
+}
+
 // ChannelTag is the tag of an environment's channel.
 func ChannelTag(environment string) string { return "channel-" + environment }
 
@@ -175,6 +182,22 @@ func FirstLayer(image []byte, artifactType string) (Ref, error) {
 		return Ref{}, refuseFor(TooLarge, err, "first layer")
 	}
 	return m.Layers[0].Ref(), nil
+}
+
+// ImageBlobs returns every blob an image manifest names, for those who keep a store tidy.
+func ImageBlobs(image []byte) ([]Ref, error) {
+	var m imageManifest
+	if len(image) > MaxImageManifest {
+		return nil, Refuse(TooLarge, "the image manifest has %d bytes, at most %d are allowed", len(image), MaxImageManifest)
+	}
+	if err := json.Unmarshal(image, &m); err != nil {
+		return nil, refuseFor(ArchiveMalformed, err, "image manifest")
+	}
+	refs := []Ref{m.Config.Ref()}
+	for _, l := range m.Layers {
+		refs = append(refs, l.Ref())
+	}
+	return refs, nil
 }
 
 // Check reports whether image is the image manifest of the artifact, byte for byte: nothing else is listed in it.

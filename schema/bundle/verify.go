@@ -15,6 +15,8 @@ type Check struct {
 	Last        Position  // the last activated channel; zero if none
 	// Retained allows an expired channel: gwrun starts from its last good bundle whatever the time is.
 	Retained bool
+	// NeedChannel refuses a bundle without a channel, whose age nobody can tell. A gateway sets it; gwctl verify does not.
+	NeedChannel bool
 }
 
 // Verdict is a bundle that may be believed.
@@ -30,6 +32,9 @@ type Verdict struct {
 // checked. A refusal is an *Error.
 func Verify(raw *Raw, c Check) (*Verdict, error) {
 	v := &Verdict{}
+	if raw.Channel == nil && c.NeedChannel {
+		return nil, Refuse(ChannelMissing, "the bundle came without a channel, so it could be an old one; publish it with gwctl apply")
+	}
 	if raw.Channel != nil {
 		channel, position, err := VerifyChannel(raw.Channel, c)
 		if err != nil {
