@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/suuupra/gateway/cmd/internal/toolchain"
+	"github.com/suuupra/gateway/compiler"
+	"github.com/suuupra/gateway/compiler/load"
+	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// repositoryFlags are the flags of every command that compiles.
+type repositoryFlags struct {
+	rev     string
+	noCache bool
+}
+
+func (f *repositoryFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.rev, "rev", "", "compile this git revision instead of the files on disk")
+	cmd.Flags().BoolVar(&f.noCache, "no-cache", false, "do not use or write the cache of decoded files")
+}
+
+// repository is a config repository, read and decoded.
+type repository struct {
+	tree *load.Tree
+	unit *compiler.Unit
+}
+
+// pathArg is the optional PATH argument.
+func pathArg(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
+func (f *repositoryFlags) open(ctx context.Context, path string) (*repository, error) {
+	tree, err := toolchain.Load(ctx, path, f.rev)
+	if err != nil {
+		return nil, err
+	}
+	unit, err := toolchain.New(toolchain.Options{Cache: !f.noCache}).Open(ctx, tree)
+	if err != nil {
+		return nil, err
+	}
+	return &repository{tree: tree, unit: unit}, nil
+}
+
+// source finds the bytes of a file for the renderers.
+func (r *repository) source(path string) []byte {
+	for i := range r.tree.Files {
+		if r.tree.Files[i].Path == path {
+			return r.tree.Files[i].Data
+		}
+	}
+	return nil
+}
+
+// compile compiles one environment. What is wrong with it is printed, and ends the command with exit code 3.
+func (r *repository) compile(w io.Writer, environment string) (*ir.Program, error) {
+	out := r.unit.Compile(environment)
+	if out.Diags.Len() > 0 {
+		report := r.report(out.Diags.Sorted())
+		if err := diag.Text(w, report); err != nil {
+			return nil, err
+		}
+	}
+	if out.Diags.HasErrors() {
+		return nil, &silentError{exitInvalid}
+	}
+	return out.WithOrigins(), nil
+}
+
+// requireEnvironment turns a forgotten --env into a usage error that names the choices.
+func (r *repository) requireEnvironment(env string) error {
+	if env != "" {
+		return nil
+	}
+	known := r.unit.Environments()
+	if len(known) == 0 {
+		return usagef("--env is required, and this repository has no environments yet: add environments/<env>/")
+	}
+	return usagef("--env is required: one of %v", known)
+}
+
+// requireClean refuses to sign what no commit vouches for.
+func (r *repository) requireClean(allowDirty bool) error {
+	o := r.tree.Origin
+	switch {
+	case allowDirty:
+		return nil
+	case o.Commit == "":
+		return &codeError{exitRefused, fmt.Errorf("the repository is not a git commit; commit it, or use --allow-dirty")}
+	case o.Dirty:
+		return &codeError{exitRefused, fmt.Errorf("the repository differs from commit %.12s; commit the change, or use --allow-dirty", o.Commit)}
+	}
+	return nil
+}
+
+// isTerminal reports whether a person is looking.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

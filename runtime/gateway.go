@@ -1,0 +1,154 @@
+// Package runtime is the gateway: it takes each request from the engine through router, policies and target, and changes
+// from one snapshot to the next without dropping a request. It must not compile anything.
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/suuupra/gateway/runtime/engine"
+	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/snapshot"
+	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// Own answers the paths that are the gateway's own: /health, /metrics, /admin and the like.
+type Own interface {
+	// Answer returns the response for a reserved path, or nil if the request is not its business.
+	Answer(r *httpmsg.Request, path string) *httpmsg.Response
+}
+
+// Options are what a gateway is made of.
+type Options struct {
+	Log          *slog.Logger
+	Metrics      *telemetry.Metrics
+	AccessLog    *telemetry.AccessLog
+	Tracer       *telemetry.Tracer
+	Own          Own           // nil answers reserved paths 404
+	OwnElsewhere bool          // Own has a listener of its own: reserved paths are 404 on the data listeners
+	DrainTimeout time.Duration // how long exchanges on an old snapshot may go on
+	DrainJitter  time.Duration // over which the end of those that outlive it is spread
+	MaxConns     int           // client connections; 0: no bound
+}
+
+// Gateway serves requests with the running snapshot.
+type Gateway struct {
+	opts   Options
+	holder *snapshot.Holder
+	data   *engine.Server
+	pool   sync.Pool
+
+	swapMu sync.Mutex // one swap at a time; serving never takes it
+	drains sync.WaitGroup
+	stop   chan struct{}
+}
+
+// New makes a gateway that has no routes yet: until the first Swap it answers 503.
+func New(o Options) *Gateway {
+	g := &Gateway{opts: o, holder: snapshot.NewHolder(snapshot.Empty()), stop: make(chan struct{})}
+	g.pool.New = func() any { return &exchange{} }
+	g.data = engine.New(g, engine.Settings{Limits: startLimits, Timeouts: startTimeouts, MaxConnections: o.MaxConns}, engine.Hooks{
+		Refused:      g.refusedBelow,
+		Panicked:     g.panicked,
+		AcceptFailed: func(err error) { o.Log.Error("accepting connections failed", slog.Any("error", err)) },
+	})
+	return g
+}
+
+// What holds before the first activation.
+var (
+	startLimits   = ir.Limits{HeaderBytes: 32 << 10, HeaderFields: 100, URLBytes: 8 << 10, BodyBytes: 10 << 20}
+	startTimeouts = ir.Timeouts{ReadHeader: 10_000, BodyIdle: 15_000, KeepAlive: 75_000}
+)
+
+// Listen serves on a listener until the gateway stops.
+func (g *Gateway) Listen(l net.Listener) error { return g.data.Serve(l) }
+
+// Running is the snapshot that serves, without a reference: for looking at its facts.
+func (g *Gateway) Running() *snapshot.Snapshot { return g.holder.Peek() }
+
+// Connections counts the clients' connections and exchanges.
+func (g *Gateway) Connections() engine.Stats { return g.data.Stats() }
+
+// Swap makes next the running snapshot. It returns at once; exchanges on the old snapshot end by themselves, or are cut
+// when the drain timeout is over, each at its own moment within the jitter.
+func (g *Gateway) Swap(next *snapshot.Snapshot) {
+	g.swapMu.Lock()
+	defer g.swapMu.Unlock()
+	g.data.Apply(engine.Settings{Limits: next.Gateway.Limits, Timeouts: next.Gateway.Timeouts, MaxConnections: g.opts.MaxConns})
+	g.opts.AccessLog.Configure(next.Gateway.AccessLog)
+	old := g.holder.Swap(next)
+	swapped := time.Now()
+	g.opts.Metrics.SnapshotDraining()
+	g.drains.Go(func() {
+		defer g.opts.Metrics.SnapshotDrained()
+		g.drain(old, swapped)
+	})
+}
+
+// drain waits for the exchanges of an old snapshot, and cuts those that outlive the deadline.
+func (g *Gateway) drain(old *snapshot.Snapshot, swapped time.Time) {
+	deadline := time.NewTimer(g.opts.DrainTimeout)
+	defer deadline.Stop()
+	select {
+	case <-old.Done():
+		return
+	case <-g.stop:
+		return // the engine ends every exchange
+	case <-deadline.C:
+	}
+	n := g.data.CancelBefore(swapped, g.opts.DrainJitter)
+	if n > 0 {
+		g.opts.Log.Info("cutting exchanges that outlived the drain timeout", slog.Int("exchanges", n),
+			slog.String("bundle", old.Info.Digest.Short()), slog.Duration("spread", g.opts.DrainJitter))
+	}
+	select {
+	case <-old.Done():
+	case <-g.stop:
+	}
+}
+
+// Shutdown stops accepting, lets running exchanges end until ctx is over, and cuts the rest.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	err := g.data.Shutdown(ctx)
+	close(g.stop)
+	g.drains.Wait()
+	g.holder.Swap(snapshot.Empty())
+	return err
+}
+
+func (g *Gateway) refusedBelow(status int, code string, remote netip.AddrPort) {
+	g.opts.Metrics.Refused(code)
+	g.opts.Log.Debug("refused a request before routing", slog.Int("status", status), slog.String("code", code), slog.Any("client", remote.Addr()))
+}
+
+func (g *Gateway) panicked(value any, stack []byte, remote netip.AddrPort) {
+	g.opts.Metrics.Panicked()
+	g.opts.Log.Error("a request panicked", slog.String("panic", fmt.Sprint(value)), slog.String("stack", string(stack)), slog.Any("client", remote.Addr()))
+}
+
+// exchange is the memory of one request, used again by the next.
+type exchange struct {
+	policy.Exchange
+	record telemetry.Record
+	params [16]policy.Param
+}
+
+// recovered turns a panic of a policy or a target into an answer, once for all of them.
+func (g *Gateway) recovered(value any, x *exchange, w httpmsg.ResponseWriter) *policy.Reject {
+	g.opts.Metrics.Panicked()
+	g.opts.Log.Error("an exchange panicked", slog.String("panic", fmt.Sprint(value)), slog.String("route", x.Route.ID),
+		slog.String("request", x.ID), slog.String("stack", string(debug.Stack())))
+	if w.Started() {
+		w.Abort()
+	}
+	return &policy.Reject{Status: 500, Code: "internal_error", Detail: "the gateway failed on this request"}
+}

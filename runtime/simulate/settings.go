@@ -1,0 +1,130 @@
+package simulate
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// describe lists what holds for the requests a route takes.
+func describe(p *ir.Program, r *ir.Route, kinds []policy.Kind, params []policy.Param) *Winner {
+	root := "routes/" + r.ID
+	w := &Winner{Route: r.ID, Params: params, Origin: origin(p, root)}
+	add := func(at, field, value string) {
+		if value != "" {
+			w.Settings = append(w.Settings, Setting{Field: field, Value: value, Origin: origin(p, at+"/"+field)})
+		}
+	}
+	add(root, "matcher.host", r.Match.Host)
+	add(root, "matcher.path", r.Match.Path)
+	add(root, "matcher.pathRegex", r.Match.PathRegex)
+	add(root, "matcher.methods", strings.Join(r.Match.Methods, ", "))
+	add(root, "matcher.headers", pairsText(r.Match.Headers))
+	add(root, "matcher.query", pairsText(r.Match.Query))
+	if i := slices.IndexFunc(p.Upstreams, func(u ir.Upstream) bool { return u.ID == r.Target.Upstream }); i >= 0 {
+		u := &p.Upstreams[i]
+		if strings.Contains(u.ID, "://") {
+			add(root, "target.url", u.ID+prefixOf(r.Target.Plan))
+		} else {
+			add(root, "target.upstream", u.ID)
+			for _, e := range u.Endpoints {
+				add("upstreams/"+u.ID, "targets", u.Scheme+"://"+e.Address)
+			}
+		}
+		add("upstreams/"+u.ID, "connectTimeout", millis(u.ConnectTimeout))
+	}
+	add(root, "policy.timeout", millis(r.Forward.Timeout))
+	add(root, "policy.timeouts.header", millis(r.Forward.HeaderTimeout))
+	add(root, "policy.timeouts.idle", millis(r.Forward.IdleTimeout))
+	for _, pol := range r.Policies {
+		var plan map[string]any
+		if json.Unmarshal(pol.Plan, &plan) == nil {
+			for _, name := range slices.Sorted(keys(plan)) {
+				raw, _ := json.Marshal(plan[name]) // it came from JSON
+				add(root, "policy."+pol.Kind+"."+name, string(raw))
+			}
+		}
+	}
+	w.Pipeline = pipeline(p, r, kinds)
+	return w
+}
+
+func keys(m map[string]any) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// pipeline lists the steps in the product's order.
+func pipeline(p *ir.Program, r *ir.Route, kinds []policy.Kind) []Step {
+	out := []Step{{Phase: "match", Does: "route " + r.ID}}
+	for _, pol := range r.Policies { // the compiler put them in order
+		phase := ""
+		if i := slices.IndexFunc(kinds, func(k policy.Kind) bool { return k.Name == pol.Kind }); i >= 0 {
+			phase = kinds[i].Phase.String()
+		}
+		out = append(out, Step{Phase: phase, Policy: pol.Kind, Does: string(pol.Plan)})
+	}
+	out = append(out, Step{Phase: policy.PhaseForward.String(), Does: "upstream " + r.Target.Upstream})
+	if p.Gateway.AccessLog.Enabled {
+		out = append(out, Step{Phase: "record", Does: "metrics, access log"})
+	} else {
+		out = append(out, Step{Phase: "record", Does: "metrics"})
+	}
+	return out
+}
+
+// origin finds the place that set a value, or nil if it is a default. A container's place does not stand for a field that
+// nobody wrote.
+func origin(p *ir.Program, address string) *diag.Pos {
+	pos, ok := p.Origins[address]
+	if !ok {
+		return nil
+	}
+	return &pos
+}
+
+func millis(ms int64) string {
+	if ms == 0 {
+		return "off"
+	}
+	return (time.Duration(ms) * time.Millisecond).String()
+}
+
+func pairsText(list []ir.Pair) string {
+	out := make([]string, len(list))
+	for i, p := range list {
+		out[i] = fmt.Sprintf("%s=%s", p.Name, p.Value)
+	}
+	return strings.Join(out, ", ")
+}
+
+// prefixOf reads the path prefix off the plan of an http target.
+func prefixOf(plan json.RawMessage) string {
+	var p struct {
+		PathPrefix string `json:"pathPrefix"`
+	}
+	if len(plan) == 0 || json.Unmarshal(plan, &p) != nil {
+		return ""
+	}
+	return p.PathPrefix
+}
+
+func headerOf(pairs []ir.Pair) *httpmsg.Header {
+	h := &httpmsg.Header{}
+	for _, p := range pairs {
+		h.Add(p.Name, p.Value)
+	}
+	return h
+}
