@@ -18,6 +18,7 @@ type resolver struct {
 	src      *source
 	diags    *diag.List
 	anchors  map[*yaml.Node]*anchored
+	reported int            // diagnostics so far, also those beyond maxReported
 	aliased  int            // nodes added by aliases so far
 	unusable bool           // what is left of the tree must not be looked at
 	slab     []schema.Node  // nodes not handed out yet; one allocation for many
@@ -39,6 +40,12 @@ type extent struct {
 	height int // maps and lists inside one another, itself included
 	end    int // column after its last character, 0 if that is not on the line it starts on
 }
+
+// maxProperty bounds how far the end of a tag or an anchor is looked for, in bytes.
+const maxProperty = 256
+
+// maxReported bounds the diagnostics of one file; one note says how many there were beyond it.
+const maxReported = 100
 
 // step is one part of the way from the root to a node; name is "" for an item of a list.
 type step struct {
@@ -335,6 +342,9 @@ func (r *resolver) scalarQuietly(n *yaml.Node) (*schema.Node, extent) {
 }
 
 func (r *resolver) report(d diag.Diagnostic) {
+	if r.reported++; r.reported > maxReported {
+		return
+	}
 	if d.Path == "" {
 		d.Path = r.path()
 	}
@@ -384,7 +394,7 @@ func take[T any](slab *[]T, n int) []T {
 func properties(text []byte) int {
 	i := 0
 	for i < len(text) && (text[i] == '!' || text[i] == '&') {
-		end := bytes.IndexAny(text[i:], " \t")
+		end := bytes.IndexAny(text[i:min(len(text), i+maxProperty)], " \t")
 		if end < 0 {
 			return len(text)
 		}

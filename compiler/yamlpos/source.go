@@ -3,6 +3,7 @@ package yamlpos
 import (
 	"bytes"
 	"fmt"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -17,10 +18,15 @@ type source struct {
 	lines  []int  // offset of each line in text; line breaks are LF or CRLF only
 	ascii  bool   // every column is one byte
 	shrunk []shrink
+	near   cursor
 }
 
-// shrink notes that text is shorter than the file at a place, because an escape of JSON was rewritten.
+// shrink notes that text is shorter than the file from a place to the end of the line, because escapes of JSON before it
+// were rewritten.
 type shrink struct{ line, column, by int }
+
+// cursor remembers the byte of one column, so that a long line with many values is walked once and not once per value.
+type cursor struct{ line, column, offset int }
 
 // newSource checks the encoding and indexes the lines. It reports false if the text must not be parsed.
 func newSource(path string, data []byte, diags *diag.List) (*source, bool) {
@@ -130,13 +136,16 @@ func isBidi(r rune) bool {
 
 // pos returns the place in the file that a line and column of text stand for.
 func (s *source) pos(line, column int) diag.Pos {
-	shift := 0
-	for _, k := range s.shrunk {
-		if k.line == line && k.column < column {
-			shift += k.by
+	if len(s.shrunk) > 0 {
+		i := sort.Search(len(s.shrunk), func(i int) bool {
+			k := s.shrunk[i]
+			return k.line > line || k.line == line && k.column >= column
+		})
+		if i > 0 && s.shrunk[i-1].line == line {
+			column += s.shrunk[i-1].by
 		}
 	}
-	return diag.Pos{File: s.path, Line: line, Col: column + shift}
+	return diag.Pos{File: s.path, Line: line, Col: column}
 }
 
 // line returns a line without its line break.
@@ -157,11 +166,20 @@ func (s *source) from(line, column int) []byte {
 	if s.ascii {
 		return text[min(max(column-1, 0), len(text)):]
 	}
-	for ; column > 1 && len(text) > 0; column-- {
-		_, size := utf8.DecodeRune(text)
-		text = text[size:]
+	if s.near.line != line {
+		s.near = cursor{line, 1, 0}
 	}
-	return text
+	for s.near.column < column && s.near.offset < len(text) {
+		_, size := utf8.DecodeRune(text[s.near.offset:])
+		s.near.column++
+		s.near.offset += size
+	}
+	for s.near.column > column && s.near.offset > 0 {
+		_, size := utf8.DecodeLastRune(text[:s.near.offset])
+		s.near.column--
+		s.near.offset -= size
+	}
+	return text[s.near.offset:]
 }
 
 // rewriteEscapes rewrites the escapes of JSON strings which yaml.v3 does not know: "\ud83d\ude00" as "\U0001f600", "\/" as "/".
@@ -170,31 +188,39 @@ func (s *source) rewriteEscapes() {
 		return
 	}
 	out := make([]byte, 0, len(s.text))
-	line, lineStart := 1, 0
 	lines := []int{0}
+	column, cut := 1, 0 // where out stands in its line, and by how much that line has shrunk
+	shrunk := func(by int) {
+		cut += by
+		s.shrunk = append(s.shrunk, shrink{len(lines), column, cut})
+	}
 	for i := 0; i < len(s.text); i++ {
 		c := s.text[i]
-		switch {
-		case c == '\n':
-			line++
-			lines = append(lines, len(out)+1)
-			lineStart = len(out) + 1
-		case c == '\\' && i+1 < len(s.text) && s.text[i+1] != '\n':
+		if c == '\\' && i+1 < len(s.text) && s.text[i+1] != '\n' {
 			if r, ok := surrogatePair(s.text[i:]); ok {
-				s.shrunk = append(s.shrunk, shrink{line, utf8.RuneCount(out[lineStart:]) + 1, 2})
+				shrunk(2)
 				out = fmt.Appendf(out, `\U%08x`, r)
+				column += 10
 				i += 11
 				continue
 			}
-			if s.text[i+1] == '/' {
-				s.shrunk = append(s.shrunk, shrink{line, utf8.RuneCount(out[lineStart:]) + 1, 1})
-				continue
-			}
-			out = append(out, c)
 			i++
+			if s.text[i] == '/' {
+				shrunk(1)
+			} else {
+				out = append(out, c)
+				column++
+			}
 			c = s.text[i]
 		}
 		out = append(out, c)
+		if utf8.RuneStart(c) {
+			column++
+		}
+		if c == '\n' {
+			lines = append(lines, len(out))
+			column, cut = 1, 0
+		}
 	}
 	if len(s.shrunk) > 0 {
 		s.text, s.lines = out, lines

@@ -56,6 +56,12 @@ func Decode(path string, data []byte, diags *diag.List) *schema.Node {
 	}
 	r := resolver{src: src, diags: diags, anchors: map[*yaml.Node]*anchored{}}
 	node := r.root(root)
+	if r.reported > maxReported {
+		diags.Add(diag.Diagnostic{
+			Code: "GW1117", Pos: diag.Pos{File: path},
+			Message: fmt.Sprintf("the file has %d more problems, which are not listed", r.reported-maxReported),
+		})
+	}
 	if r.unusable {
 		return nil
 	}

@@ -225,6 +225,7 @@ func TestJSON(t *testing.T) {
 		{"plain", `{"a": [1, true, null, "x\/y\u00e9"], "b": {"c": 1.5}}`, ""},
 		{"tabs", "{\n\t\"a\": 1,\n\t\"b\":\t2\n}\n", ""},
 		{"surrogate pair", `{"a": "\ud83d\ude00", "b": yes}`, "1:28 GW1101"},
+		{"escapes before a problem", "{\"é\": \"\\/\\/\\ud83d\\ude00\", \"b\": yes,\n\"c\": no}", "1:32 GW1101 2:6 GW1101"},
 		{"lone surrogate", `{"a": "\ud83d"}`, "1:13 GW1100"},
 		{"escaped backslash before u", `{"a": "\\ud83d\\ude00"}`, ""},
 		{"duplicate", `{"a": 1, "a": 2}`, "1:10 GW1106"},
@@ -309,6 +310,31 @@ func TestPositions(t *testing.T) {
 	}
 	if n.Get("block").Get("deep").Items[0].Str != "one two" || n.Get("text").Str != "line\n" {
 		t.Error("wrong values")
+	}
+}
+
+// TestLongLines holds the work on one long line to a small multiple of its length.
+func TestLongLines(t *testing.T) {
+	for name, in := range map[string]string{
+		"f.yaml": "é: [" + strings.Repeat("é,", 600_000) + "]\n",
+		"f.json": `{"a": ["` + strings.Repeat(`\/`, 600_000) + `", ` + strings.Repeat(`"\/",`, 300_000) + "1]}",
+	} {
+		start := time.Now()
+		if _, errs := verdict(name, in); errs != "" {
+			t.Errorf("%s: %s", name, errs)
+		}
+		if d := time.Since(start); d > 30*time.Second { // quadratic work takes many minutes
+			t.Errorf("%s: took %s", name, d)
+		}
+	}
+}
+
+func TestManyProblems(t *testing.T) {
+	var l diag.List
+	Decode("f.yaml", []byte("a: ["+strings.Repeat("yes,", 5000)+"]\n"), &l)
+	ds := l.Sorted()
+	if len(ds) != maxReported+1 || ds[0].Code != "GW1117" || !strings.Contains(ds[0].Message, "4900 more") {
+		t.Errorf("%d diagnostics, first %+v", len(ds), ds[0])
 	}
 }
 
