@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // Field is one header field line. Name keeps the spelling it arrived in; lookups fold ASCII case (RFC 9110 section 5.1).
@@ -93,13 +94,30 @@ type Request struct {
 	Proto  string // "HTTP/1.1"
 	Scheme string // "http" or "https", as the client's connection to the gateway was
 	// Host is the authority the request is for: lower case, without the port; empty for HTTP/1.0 without one.
-	Host          string
-	Authority     string // as received, with the port; what goes upstream as Host
-	Peer          netip.AddrPort
+	Host      string
+	Authority string // as received, with the port; what goes upstream as Host
+	Peer      netip.AddrPort
+	// Header holds the end-to-end fields. What is meant for one hop only (RFC 9110 section 7.6.1: Connection and every
+	// field it names, Transfer-Encoding, Upgrade and so on) has been taken out before any policy looks, so that policies
+	// judge exactly what goes upstream and a client cannot have a field removed after it was judged or added. The list is
+	// valid until the exchange ends; the strings in it may be kept.
 	Header        Header
 	ContentLength int64 // -1: unknown (chunked)
 	Body          io.Reader
 	Trailer       *Header // filled once Body has returned io.EOF
+
+	// PeerTrusted says that the peer is a trusted proxy (Proxies.Sanitise found so): its account of where the request came
+	// from is continued. Otherwise any such account is dropped.
+	PeerTrusted bool
+
+	Received time.Time // first byte of the header
+	// MaxBody bounds Body in bytes: reading beyond it returns an *Error with status 413. The engine sets it to the
+	// listener's limit; a route may move it before the body is read.
+	MaxBody int64
+	// Upgrade is the one protocol the client asks to switch to, "" if none. "h2c" never appears here.
+	Upgrade        string
+	WantsTrailers  bool // the client announced "TE: trailers"
+	ExpectContinue bool // the client waits for 100 (Continue) before it sends the body
 }
 
 // Response is one response, from an upstream or made by the gateway itself. Body is nil when there is none.

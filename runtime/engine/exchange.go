@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// exchange is the context of one request. It makes its Done channel only for those who ask, and has a slot for the one
+// function that every forwarded request needs to be called on cancellation. It is never reused: whoever kept it sees an
+// exchange that is over.
+type exchange struct {
+	base  context.Context
+	began time.Time
+
+	mu    sync.Mutex
+	err   error
+	done  chan struct{}
+	slot  func()
+	after map[*func()]struct{}
+}
+
+// closedChannel is what Done returns when the exchange was over before anybody asked.
+var closedChannel = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Deadline implements context.Context: there is none.
+func (x *exchange) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Value implements context.Context.
+func (x *exchange) Value(key any) any { return x.base.Value(key) }
+
+// Err implements context.Context.
+func (x *exchange) Err() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.err
+}
+
+// Done implements context.Context.
+func (x *exchange) Done() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done == nil {
+		if x.err != nil {
+			return closedChannel
+		}
+		x.done = make(chan struct{})
+	}
+	return x.done
+}
+
+// OnCancel implements httpmsg.CancelSlot.
+func (x *exchange) OnCancel(f func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err != nil && f != nil {
+		f()
+		return
+	}
+	x.slot = f
+}
+
+// AfterFunc lets contexts derived from this one follow it without a goroutine each; package context looks for it.
+func (x *exchange) AfterFunc(f func()) (stop func() bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	if x.after == nil {
+		x.after = map[*func()]struct{}{}
+	}
+	key := &f
+	x.after[key] = struct{}{}
+	return func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		_, waiting := x.after[key]
+		delete(x.after, key)
+		return waiting
+	}
+}
+
+// cancel ends the exchange. The slot's function runs under the lock, so that OnCancel(nil) waits for it.
+func (x *exchange) cancel() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err != nil {
+		return
+	}
+	x.err = context.Canceled
+	if x.slot != nil {
+		x.slot()
+		x.slot = nil
+	}
+	if x.done != nil {
+		close(x.done)
+	}
+	for f := range x.after {
+		go (*f)()
+	}
+	x.after = nil
+}

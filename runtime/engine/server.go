@@ -1,0 +1,244 @@
+// Package engine serves HTTP/1.1: it owns the listeners' connections, reads requests strictly (package http1), hands each to
+// the Handler, and writes the answers. It knows neither routes nor policies, and it decides nothing about a request except
+// whether it is one.
+//
+// One goroutine serves a connection, its requests in order. What costs per request is kept small: deadlines move lazily, an
+// exchange is watched for a client that leaves only once it has lasted some milliseconds, and idle connections hold no buffer.
+package engine
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// Handler answers requests. Serve may use w and r until it returns; everything it starts that uses them has to end before.
+// ctx ends when the client goes away, when the server is closed, and when Serve returns.
+type Handler interface {
+	Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request)
+}
+
+// Settings may be changed while the server runs; a request is served under the settings of the moment it begins.
+type Settings struct {
+	Limits         ir.Limits
+	Timeouts       ir.Timeouts
+	MaxConnections int // open at the same time; 0: no limit
+}
+
+// Hooks tell what happens below the Handler. Each may be nil.
+type Hooks struct {
+	// Refused: a request was answered with a problem, or its connection closed, before the Handler could see it.
+	Refused func(status int, code string, remote netip.AddrPort)
+	// Panicked: the Handler panicked; its connection was reset.
+	Panicked func(value any, stack []byte, remote netip.AddrPort)
+	// AcceptFailed: accepting failed, e.g. for want of file descriptors; it is tried again after a pause.
+	AcceptFailed func(err error)
+}
+
+// Server serves any number of listeners with one Handler.
+type Server struct {
+	handler  Handler
+	hooks    Hooks
+	settings atomic.Pointer[Settings]
+	base     context.Context
+	cancel   context.CancelFunc
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	draining  atomic.Bool
+	empty     chan struct{} // closed when draining and the last connection is gone
+
+	open    atomic.Int64
+	active  atomic.Int64
+	date    atomic.Pointer[dateLine]
+	shards  [8]shard
+	nextID  atomic.Uint32
+	sweeper chan struct{} // wakes the sweeper when the first connection opens
+	swept   chan struct{} // closed when the sweeper has ended
+}
+
+// New makes a server. It serves nothing until Serve, and must be closed.
+func New(h Handler, s Settings, hooks Hooks) *Server {
+	base, cancel := context.WithCancel(context.Background())
+	srv := &Server{
+		handler: h, hooks: hooks, base: base, cancel: cancel,
+		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
+		empty: make(chan struct{}), sweeper: make(chan struct{}, 1), swept: make(chan struct{}),
+	}
+	srv.settings.Store(&s)
+	go srv.sweep()
+	return srv
+}
+
+// Apply changes the settings for requests that begin from now on.
+func (s *Server) Apply(settings Settings) { s.settings.Store(&settings) }
+
+// Stats are the connections of a server.
+type Stats struct {
+	Open   int64 // connections
+	Active int64 // exchanges under way, tunnels included
+}
+
+// Stats counts connections and exchanges.
+func (s *Server) Stats() Stats { return Stats{Open: s.open.Load(), Active: s.active.Load()} }
+
+// Serve accepts connections until the server shuts down or the listener is closed, and then returns nil. A listener of TLS
+// connections is served as https. When accepting fails it waits a little and tries again.
+func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	if s.draining.Load() {
+		s.mu.Unlock()
+		return l.Close()
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+	}()
+	const shortest, longest = 5 * time.Millisecond, time.Second
+	pause := shortest
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			pause = shortest
+			s.start(nc)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) || s.draining.Load() {
+			return nil
+		}
+		if s.hooks.AcceptFailed != nil {
+			s.hooks.AcceptFailed(err)
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, longest)
+		case <-s.base.Done():
+			return nil
+		}
+	}
+}
+
+// start serves one accepted connection.
+func (s *Server) start(nc net.Conn) {
+	c := newConn(s, nc)
+	s.mu.Lock()
+	if s.draining.Load() {
+		s.mu.Unlock()
+		_ = nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	n := s.open.Add(1)
+	s.mu.Unlock()
+	select {
+	case s.sweeper <- struct{}{}:
+	default:
+	}
+	limit := s.settings.Load().MaxConnections
+	go c.serve(limit > 0 && n > int64(limit))
+}
+
+// ended forgets a connection.
+func (s *Server) ended(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.open.Add(-1) == 0 && s.draining.Load() {
+		close(s.empty)
+	}
+}
+
+// Shutdown stops accepting, closes idle connections, and waits until the exchanges under way have ended, each with its
+// connection. When ctx ends first, it closes what is left and returns the error of ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.drain()
+	select {
+	case <-s.empty:
+		s.cancel()
+		<-s.swept
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return ctx.Err()
+	}
+}
+
+func (s *Server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Swap(true) {
+		return
+	}
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	for c := range s.conns {
+		c.closeIfIdle()
+	}
+	if s.open.Load() == 0 {
+		close(s.empty)
+	}
+}
+
+// Close ends everything at once and waits until it has ended. It is idempotent.
+func (s *Server) Close() {
+	s.drain()
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.kill()
+	}
+	s.mu.Unlock()
+	<-s.empty
+	<-s.swept
+}
+
+// CancelBefore ends the exchanges that began before t, tunnels included, each at its own moment within spread so that their
+// clients do not all come back at once. It returns how many there are, and does not wait.
+func (s *Server) CancelBefore(t time.Time, spread time.Duration) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.conns {
+		x := c.exchange.Load()
+		if x == nil || !x.began.Before(t) {
+			continue
+		}
+		n++
+		if spread <= 0 {
+			x.cancel()
+			continue
+		}
+		time.AfterFunc(rand.N(spread), x.cancel) // an exchange that is over by then does not mind
+	}
+	return n
+}
+
+// dateLine is a Date field for one second.
+type dateLine struct {
+	second int64
+	line   string
+}
+
+// dateField is the Date field line for the moment, made once a second.
+func (s *Server) dateField(now time.Time) string {
+	second := now.Unix()
+	if d := s.date.Load(); d != nil && d.second == second {
+		return d.line
+	}
+	d := &dateLine{second, "Date: " + now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT") + "\r\n"}
+	s.date.Store(d)
+	return d.line
+}

@@ -1,0 +1,114 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/suuupra/gateway/runtime/engine/http1"
+	"github.com/suuupra/gateway/runtime/engine/wire"
+	"github.com/suuupra/gateway/runtime/httpmsg"
+)
+
+// responseLimits bound the head of a response, which no user sets: servers send more than clients, but not without end.
+var responseLimits = http1.Limits{Bytes: 64 << 10, Fields: 256}
+
+// Conn is one connection to an endpoint, used by one exchange at a time.
+type Conn struct {
+	Wire   *wire.Conn
+	Head   http1.ResponseHead // of the last response read
+	Body   wire.Body
+	Reused bool // it has carried an exchange before
+	// Interrupt makes what is pending fail. It is made once, so that registering it costs nothing.
+	Interrupt func()
+	scan      http1.Scanner
+	pool      *Pool
+	endpoint  *endpoint
+	idleSince time.Time
+	by        time.Time     // the exchange's own deadline
+	idle      time.Duration // between two reads of the body
+}
+
+func newConn(p *Pool, e *endpoint, w *wire.Conn) *Conn {
+	c := &Conn{Wire: w, pool: p, endpoint: e}
+	c.Interrupt = w.Interrupt
+	c.Body.BeforeWait = c.beforeBody
+	return c
+}
+
+// Endpoint is the address the connection goes to.
+func (c *Conn) Endpoint() string { return c.endpoint.address }
+
+// slack is how much later than asked a deadline may strike: enough to leave timers alone on a busy connection.
+const slack = 25 * time.Millisecond
+
+// ReadBy sets the deadline for the next reads: by, or after from now if that is earlier. Zero stands for none.
+func (c *Conn) ReadBy(by time.Time, after time.Duration) {
+	c.Wire.ReadBy(earlier(by, after), slack)
+}
+
+// WriteBy is ReadBy for writes.
+func (c *Conn) WriteBy(by time.Time, after time.Duration) {
+	c.Wire.WriteBy(earlier(by, after), slack)
+}
+
+func earlier(by time.Time, after time.Duration) time.Time {
+	if after > 0 {
+		if t := time.Now().Add(after); by.IsZero() || t.Before(by) {
+			return t
+		}
+	}
+	return by
+}
+
+// ReadHead reads the head of the next response to a request with the given method. Malformed ones are *httpmsg.Error. started
+// reports whether anything of the response had come.
+func (c *Conn) ReadHead(method string) (started bool, err error) {
+	c.scan.Reset()
+	for {
+		buf := c.Wire.Buffered()
+		n, bad := c.scan.ScanResponse(buf, &responseLimits)
+		if bad != nil {
+			return true, bad
+		}
+		if n > 0 {
+			text := string(buf[:n])
+			c.Wire.Discard(n)
+			if bad := c.Head.Parse(text, &c.scan, method); bad != nil {
+				return true, bad
+			}
+			return true, nil
+		}
+		if err := c.Wire.Fill(); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return len(buf) > 0, err
+		}
+	}
+}
+
+// BeginBody prepares Body for the response whose head was read. by is the exchange's deadline, idle bounds each wait.
+func (c *Conn) BeginBody(by time.Time, idle time.Duration) {
+	c.by, c.idle = by, idle
+	c.Body.Begin(c.Wire, c.Head.Length, responseLimits, false)
+}
+
+func (c *Conn) beforeBody() error {
+	c.ReadBy(c.by, c.idle)
+	return nil
+}
+
+// Release ends the use of the connection. It is kept for another exchange only if the caller allows, the response was read
+// to its end, the upstream did not say otherwise, and nothing came behind it.
+func (c *Conn) Release(reuse bool) {
+	reuse = reuse && c.Head.KeepAlive && c.Body.Done() && len(c.Wire.Buffered()) == 0
+	c.pool.put(c, reuse)
+}
+
+// Malformed returns the refusal if err is about the syntax of a message.
+func Malformed(err error) (*httpmsg.Error, bool) {
+	var bad *httpmsg.Error
+	ok := errors.As(err, &bad)
+	return bad, ok
+}
