@@ -173,7 +173,10 @@ func (b *builder) checkSearch() error {
 	for i, t := range tables {
 		roots[i] = t.root
 	}
-	for _, visits := range b.tree.Visits(roots) {
+	for i, visits := range b.tree.Visits(roots) {
+		if t := tables[i]; t.regexes != nil {
+			visits += t.regexes.worst() * match.ExpressionVisits
+		}
 		if visits > match.MaxVisits {
 			return fmt.Errorf("path patterns of one host may need %d steps for a lookup, the limit is %d", visits, match.MaxVisits)
 		}

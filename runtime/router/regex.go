@@ -25,7 +25,7 @@ func newRegexTable() *regexTable { return &regexTable{byPrefix: map[string][]reg
 
 func (t *regexTable) add(pattern string, expr *regexp.Regexp, at uint32) {
 	prefix := match.LiteralPrefix(pattern)
-	filed := prefix[:strings.LastIndexByte(prefix, '/')+1]
+	filed := match.ExpressionPlace(prefix)
 	t.byPrefix[filed] = append(t.byPrefix[filed], regexRoute{at, prefix, expr})
 	t.longest = max(t.longest, len(filed))
 }
@@ -35,6 +35,16 @@ func (t *regexTable) finish() {
 	for _, list := range t.byPrefix {
 		slices.Reverse(list)
 	}
+}
+
+// worst returns how many expressions one path may have to be matched against.
+func (t *regexTable) worst() int {
+	places := make(map[string][]int, len(t.byPrefix))
+	for place, list := range t.byPrefix {
+		places[place] = make([]int, len(list))
+	}
+	n, _ := match.WorstExpressions(places)
+	return n
 }
 
 // find returns the most specific entry whose expression matches and that take accepts, 0 if there is none.

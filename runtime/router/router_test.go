@@ -186,6 +186,13 @@ func TestBuildRefuses(t *testing.T) {
 	if _, err := Build(routesOf(ms...)); err == nil || !strings.Contains(err.Error(), "may need 4095 steps for a lookup, the limit is 1024") {
 		t.Errorf("got %v", err)
 	}
+	ms = nil
+	for i := range 128 {
+		ms = append(ms, ir.Match{PathRegex: fmt.Sprintf("/api/.*/%d", i)})
+	}
+	if _, err := Build(routesOf(ms...)); err == nil || !strings.Contains(err.Error(), "may need 1025 steps") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestEmptyRouter(t *testing.T) {

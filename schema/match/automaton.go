@@ -11,6 +11,13 @@ import (
 type automaton struct {
 	prog *syntax.Prog
 	sets []charSet // per instruction: the characters it consumes
+	memo map[position][]uint32
+}
+
+// position is an instruction and the assertions that hold before it.
+type position struct {
+	pc    uint32
+	holds syntax.EmptyOp
 }
 
 // charSet holds characters under 128: a normalised path has no others.
@@ -19,7 +26,7 @@ type charSet [2]uint64
 func (s charSet) has(c byte) bool { return s[c>>6]&(1<<(c&63)) != 0 }
 
 func newAutomaton(prog *syntax.Prog) *automaton {
-	a := &automaton{prog: prog, sets: make([]charSet, len(prog.Inst))}
+	a := &automaton{prog: prog, sets: make([]charSet, len(prog.Inst)), memo: map[position][]uint32{}}
 	for i := range prog.Inst {
 		in := &prog.Inst[i]
 		switch in.Op {
@@ -72,6 +79,17 @@ func (b before) conditions(next byte) syntax.EmptyOp {
 	return syntax.EmptyOpContext(r1, r2)
 }
 
+// reach returns the consuming and final instructions that pc leads to while the assertions hold.
+func (a *automaton) reach(pc uint32, holds syntax.EmptyOp) []uint32 {
+	at := position{pc, holds}
+	out, ok := a.memo[at]
+	if !ok {
+		out = a.closure(pc, holds, map[uint32]bool{}, nil)
+		a.memo[at] = out
+	}
+	return out
+}
+
 // closure appends the consuming and final instructions that pc leads to while the conditions hold.
 func (a *automaton) closure(pc uint32, holds syntax.EmptyOp, seen map[uint32]bool, out []uint32) []uint32 {
 	if seen[pc] {
@@ -117,6 +135,9 @@ type productStep struct {
 	char   byte
 }
 
+// noSecond stands for the instructions of a second automaton where there is only one.
+var noSecond = []uint32{0}
+
 // intersect finds a path without counting the states visited.
 func intersect(as []*automaton, lang language, budget int) (witness string, known bool) {
 	witness, _, known = intersectCounted(as, lang, budget)
@@ -139,10 +160,10 @@ func intersectCounted(as []*automaton, lang language, budget int) (witness strin
 			holds := s.before.conditions(next)
 			var pcs [2][]uint32
 			for i, a := range as {
-				pcs[i] = a.closure(s.pc[i], holds, map[uint32]bool{}, nil)
+				pcs[i] = a.reach(s.pc[i], holds)
 			}
 			if len(as) == 1 {
-				pcs[1] = []uint32{0}
+				pcs[1] = noSecond
 			}
 			if next == 0 {
 				if lang.accepts(s.lang) && final(as, pcs) {

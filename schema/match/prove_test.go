@@ -394,6 +394,25 @@ func TestSlowSearches(t *testing.T) {
 	if len(slow) != 1 || slow[0].Host.Name != "a.com" || slow[0].Visits != 1<<13-1 {
 		t.Errorf("got %+v, want %d visits for a.com alone", slow, 1<<13-1)
 	}
+	var loose []ir.Match
+	for i := range 150 {
+		loose = append(loose, ir.Match{PathRegex: fmt.Sprintf("/api/svc%d/[0-9]+", i)}) // each in a place of its own
+	}
+	if slow := SlowSearches(routesOf(loose...)); slow != nil {
+		t.Errorf("expressions with prefixes are slow: %+v", slow)
+	}
+	for i := range 120 {
+		loose = append(loose, ir.Match{PathRegex: fmt.Sprintf("/api/.*/x%d", i)}, ir.Match{Host: "a.com", PathRegex: fmt.Sprintf("/api/.*/x%d", i)})
+	}
+	if slow := SlowSearches(routesOf(loose...)); slow != nil {
+		t.Errorf("120 expressions in one place are slow: %+v", slow)
+	}
+	loose = append(loose, ir.Match{PathRegex: "/a.*"}, ir.Match{PathRegex: "/b.*"}, ir.Match{PathRegex: "/api/c.*"}, ir.Match{PathRegex: "/api/svc7/x/.*"},
+		ir.Match{PathRegex: "/api/.*"}, ir.Match{PathRegex: ".*"}, ir.Match{PathRegex: "/api/d.*"})
+	slow = SlowSearches(routesOf(loose...))
+	if want := (127+1)*ExpressionVisits + 1; len(slow) != 1 || slow[0].Visits != want || !slow[0].Host.Any() || slow[0].Route < 0 {
+		t.Errorf("got %+v, want %d steps without a host", slow, want)
+	}
 	if slow := SlowSearches(manyRoutes(1000)); slow != nil {
 		t.Errorf("an ordinary table is slow: %+v", slow)
 	}

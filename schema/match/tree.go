@@ -70,9 +70,9 @@ func (t *Tree) Leaf(n Node, subtree bool) *uint32 {
 	return &t.nodes[n].leaves[0]
 }
 
-// MaxVisits is how many nodes of one root's tree a lookup may have to visit. A path takes at most two ways from a node,
-// the literal and the capture, so patterns that mix both at many depths make the search exponential in that depth.
-// Ordinary tables need some tens.
+// MaxVisits is how many steps a lookup may take for the patterns of one host: nodes to visit, and expressions to run, each
+// of which counts as ExpressionVisits. A path takes at most two ways from a node, the literal and the capture, so patterns
+// that mix both at many depths make the search exponential in that depth. Ordinary tables need some tens.
 const MaxVisits = 1024
 
 // Visits returns, for each given root, an upper bound on the nodes that the worst path makes a lookup visit: for a node,
