@@ -61,7 +61,19 @@ func TestCheck(t *testing.T) {
 		},
 		"a kind imports another": {
 			files: map[string]string{"runtime/policy/quota/x.go": imports("runtime/policy", "runtime/policy/jwt"), "runtime/policy/quota/README.md": readme},
-			want:  []string{"runtime/policy/quota/x.go:5 a policy or target kind imports no other kind and no part of the runtime but the contracts"},
+			want:  []string{"runtime/policy/quota/x.go:5 a policy kind imports no other kind and no part of the runtime but the contract"},
+		},
+		"a policy imports an upstream": {
+			files: map[string]string{"runtime/policy/quota/x.go": imports("runtime/upstream"), "runtime/policy/quota/README.md": readme},
+			want:  []string{"runtime/policy/quota/x.go:4 a policy kind imports no other kind and no part of the runtime but the contract"},
+		},
+		"a target imports the listeners": {
+			files: map[string]string{"runtime/target/ai/x.go": imports("runtime/upstream", "runtime/engine"), "runtime/target/ai/README.md": readme},
+			want:  []string{"runtime/target/ai/x.go:5 a target kind imports no other kind, and of the runtime only the contracts and what a request meets after it"},
+		},
+		"a target imports another": {
+			files: map[string]string{"runtime/target/ai/x.go": imports("runtime/target/http"), "runtime/target/ai/README.md": readme},
+			want:  []string{"runtime/target/ai/x.go:4 a target kind imports no other kind, and of the runtime only the contracts and what a request meets after it"},
 		},
 		"a kind imports a driver": {
 			files: map[string]string{"runtime/policy/quota/x.go": imports("!os/exec"), "runtime/policy/quota/README.md": readme},
