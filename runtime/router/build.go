@@ -25,6 +25,7 @@ func Build(routes []ir.Route) (*Router, error) {
 		},
 		nameSets: map[string]uint32{},
 		compiled: map[string]*regexp.Regexp{},
+		crowded:  map[leafAt]int{},
 	}
 	// Each leaf is a list that grows at its head, so routes go in from the least specific to the most.
 	for _, i := range leafOrder(routes) {
@@ -35,6 +36,7 @@ func Build(routes []ir.Route) (*Router, error) {
 	if err := b.checkSearch(); err != nil {
 		return nil, fmt.Errorf("build router: %w", err)
 	}
+	b.divide()
 	for _, t := range b.tables() {
 		if t.regexes != nil {
 			t.regexes.finish()
@@ -47,6 +49,7 @@ type builder struct {
 	*Router
 	nameSets map[string]uint32
 	compiled map[string]*regexp.Regexp
+	crowded  map[leafAt]int // entries of the leaves that have more than one
 	path     []byte
 }
 
@@ -96,8 +99,11 @@ func (b *builder) add(i int, route *ir.Route) error {
 		t.regexes.add(m.Pattern, re, at)
 	} else {
 		e.names = b.nameSet(m.Path)
-		leaf := b.tree.Leaf(b.tree.Insert(t.root, m.Path), m.Path.Subtree)
-		e.next, *leaf = *leaf, at
+		node := b.tree.Insert(t.root, m.Path)
+		leaf := b.tree.Leaf(node, m.Path.Subtree)
+		if e.next, *leaf = *leaf, at; e.next != 0 {
+			b.crowded[leafAt{node, m.Path.Subtree}]++
+		}
 	}
 	b.entries = append(b.entries, e)
 	return nil

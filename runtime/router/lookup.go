@@ -120,14 +120,6 @@ func (s *search) walk(n match.Node, rest string, more bool) uint32 {
 	return s.leaf(*s.tree.Leaf(n, true))
 }
 
-// leaf returns the first entry of a list that takes the request.
-func (s *search) leaf(at uint32) uint32 {
-	for at != 0 && !s.takes(at, nil, "") {
-		at = s.entries[at].next
-	}
-	return at
-}
-
 // takes reports whether an entry takes the request, and notes it if only the method stands against that. An expression is
 // run last.
 func (s *search) takes(at uint32, expr *regexp.Regexp, path string) bool {

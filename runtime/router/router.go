@@ -4,9 +4,9 @@
 //
 // What bounds a lookup: a host asks for its exact tree, for one tree per label that a wildcard could stand before, and for
 // the tree without a host. Within a tree the walk goes no deeper than the longest pattern and, since each node leads to at
-// most one literal and one capture, visits no more nodes than match.MaxVisits, which Build verifies. At a node the routes
-// on the same path are tried one after the other. Only pathRegex routes whose literal prefix fits the path are tried, each
-// in time linear in the path.
+// most one literal and one capture, visits no more nodes than match.MaxVisits, which Build verifies. Routes on the same path
+// are tried one after the other, but for those that want another value of the header that most of them ask for. Only
+// pathRegex routes whose literal prefix fits the path are tried, each in time linear in the path; they count as visits.
 //
 // It must not normalise, decide about policies, or answer requests. A Router is immutable and safe for concurrent use.
 package router
@@ -47,7 +47,8 @@ type Router struct {
 	any       *hostTable            // nil if no route is for any host
 	entries   []entry               // in the order in which routes on one path are tried; entry 0 is unused
 	names     [][]string            // names of captures, shared by the patterns that have the same
-	minSuffix int                   // bytes of the shortest and the longest wildcard suffix
+	divisions []division
+	minSuffix int // bytes of the shortest and the longest wildcard suffix
 	maxSuffix int
 }
 

@@ -303,10 +303,18 @@ func randomRequest(rng *rand.Rand) match.Request {
 func compareWithSpecification(t *testing.T, rng *rand.Rand, routeCount, requests int) (found, refused int) {
 	t.Helper()
 	routes := make([]ir.Route, routeCount)
+	crowded := rng.IntN(4) == 0
 	for i := range routes {
-		routes[i] = ir.Route{ID: fmt.Sprintf("r%03d", i), Match: randomMatch(rng)}
+		m := randomMatch(rng)
+		if crowded { // few paths, so that leaves are divided
+			m.Host, m.PathRegex, m.Path = "", "", []string{"/a", "/{c}/*"}[rng.IntN(2)]
+		}
+		routes[i] = ir.Route{ID: fmt.Sprintf("r%03d", i), Match: m}
 	}
 	router, spec := mustBuild(t, routes), newSpecification(t, routes)
+	if crowded && routeCount > 100 && len(router.divisions) == 0 {
+		t.Fatal("no leaf was divided: nothing tests that")
+	}
 	var params [match.MaxCaptures]policy.Param
 	for range requests {
 		req := randomRequest(rng)

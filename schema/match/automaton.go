@@ -210,12 +210,17 @@ func advance(steps []productStep, at int, as []*automaton, pc [2]uint32, word bo
 	if set == (charSet{}) {
 		return steps
 	}
+	last := -1 // most characters lead to the same state of the language: look that one up once
 	for _, c := range pathAlphabet {
 		if !set.has(c) || syntax.IsWordChar(rune(c)) != word {
 			continue
 		}
 		l, ok := lang.next(from.lang, c)
-		if to.lang = l; !ok || seen[to] {
+		if !ok || int(l) == last {
+			continue
+		}
+		last, to.lang = int(l), l
+		if seen[to] {
 			continue
 		}
 		seen[to] = true

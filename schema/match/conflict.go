@@ -37,7 +37,7 @@ func Conflicts(routes []ir.Route) []Conflict {
 	return f.out
 }
 
-// conflictBudget bounds the states that all searches for overlapping expressions may visit together, about two seconds.
+// conflictBudget bounds the states that all searches for overlapping expressions may visit together: a second or two.
 const conflictBudget = 2_000_000
 
 // finder looks for pairs with compatible conditions among routes of equal rank. It divides by the values that are asked for
