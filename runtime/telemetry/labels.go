@@ -58,9 +58,10 @@ func methodIndex(method string) int {
 const (
 	statusLowest  = 100
 	statusHighest = 599
-	// statusClientGone is the code in records for a request whose client went away before the response began.
-	statusClientGone = 499
 )
+
+// StatusClientGone is the status in metrics and records of a request whose client went away before its response began.
+const StatusClientGone = 499
 
 // statusTable maps a code to the index of its label, and back. It is built once per Metrics.
 type statusTable struct {
@@ -80,7 +81,7 @@ func newStatusTable() *statusTable {
 	}
 	for code := statusLowest; code <= statusHighest; code++ {
 		t.index[code-statusLowest] = class[code/100]
-		if http.StatusText(code) != "" || code == statusClientGone {
+		if http.StatusText(code) != "" || code == StatusClientGone {
 			t.index[code-statusLowest] = uint8(len(t.labels))
 			t.labels = append(t.labels, strconv.Itoa(code))
 		}

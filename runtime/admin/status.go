@@ -1,0 +1,114 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// StatusProvider knows what the gateway is doing. It is asked on each request, at the same time from many.
+type StatusProvider interface {
+	// Status is the whole picture. Start, uptime and build may be left out: the server fills what it knows.
+	Status() Status
+	// NotReady says why the gateway should get no traffic, e.g. "no bundle has been activated yet" or "draining"; nothing
+	// if it should.
+	NotReady() []string
+	// Admin are the switches of the running bundle; before the first, all of them are off.
+	Admin() ir.Admin
+}
+
+// Routes lists what is running.
+type Routes interface {
+	// After returns up to limit routes in the order of their ids, beginning behind the id given; "" is the beginning.
+	After(id string, limit int) []ir.Route
+	// Route returns one route.
+	Route(id string) (ir.Route, bool)
+}
+
+// Secrets lists references to secrets, never values.
+type Secrets interface {
+	Secrets() []SecretReference
+}
+
+// Status is what GET /admin/status says. Times are UTC; what has not happened is null.
+type Status struct {
+	Running       *Running   `json:"running"`
+	Source        Source     `json:"source"`
+	Drift         *Drift     `json:"drift"`
+	Listeners     []Listener `json:"listeners"`
+	StartedAt     time.Time  `json:"startedAt"`
+	UptimeSeconds int64      `json:"uptimeSeconds"`
+	Build         Build      `json:"build"`
+}
+
+// Running is the bundle that serves.
+type Running struct {
+	Version       uint64     `json:"version"` // of the channel
+	Epoch         uint64     `json:"epoch"`   // of the channel
+	Digest        string     `json:"digest"`  // of the manifest
+	ContentDigest string     `json:"contentDigest"`
+	Commit        string     `json:"commit"`
+	Environment   string     `json:"environment"`
+	ActivatedAt   time.Time  `json:"activatedAt"`
+	ExpiresAt     *time.Time `json:"expiresAt"` // of the channel
+	Routes        int        `json:"routes"`
+}
+
+// Source is where bundles come from, and what came of the last attempts.
+type Source struct {
+	Kind           string     `json:"kind"` // file, git, oci, https
+	Mode           string     `json:"mode"` // of sync: off, dry-run, gated, auto
+	LastRequest    *time.Time `json:"lastRequest"`
+	LastDownload   *time.Time `json:"lastDownload"`
+	LastActivation *time.Time `json:"lastActivation"` // moves only when the digest changes
+	LastError      *Failure   `json:"lastError"`
+	Pending        *Pending   `json:"pending"`
+}
+
+// Failure is what is wrong now. It goes away with the next success.
+type Failure struct {
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+	Since   time.Time `json:"since"`
+}
+
+// Pending is a bundle that was fetched but does not serve.
+type Pending struct {
+	Version uint64 `json:"version"`
+	Digest  string `json:"digest"`
+	Reason  string `json:"reason"` // why it waits
+}
+
+// Drift is the outcome of the last comparison with the repository.
+type Drift struct {
+	CheckedAt     time.Time    `json:"checkedAt"`
+	CommitsBehind *int         `json:"commitsBehind"` // null: not known
+	Classes       []DriftClass `json:"classes"`
+}
+
+// DriftClass is one kind of drift: source, live, fleet or trust.
+type DriftClass struct {
+	Class    string `json:"class"`
+	Detected bool   `json:"detected"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+// Listener is one address the gateway serves on.
+type Listener struct {
+	ID      string `json:"id"`
+	Address string `json:"address"` // as bound
+}
+
+// Build is the running program.
+type Build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+// SecretReference names a secret the configuration uses.
+type SecretReference struct {
+	Name    string   `json:"name"`
+	Backend string   `json:"backend"` // env, file, vault, ...
+	UsedBy  []string `json:"usedBy"`  // e.g. "routes/users-api"
+}
