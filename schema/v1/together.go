@@ -1,0 +1,100 @@
+package v1
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/suuupra/gateway/schema"
+	"github.com/suuupra/gateway/schema/diag"
+)
+
+// together judges what only two fields together can get wrong. The struct is known to have its required fields and no
+// unknown ones; its values may still be of the wrong kind, and then there is nothing to say about them.
+func (w *walker) together(def string, n *schema.Node, where *loc) bool {
+	before := w.diags.Len()
+	switch def {
+	case "Matcher":
+		w.oneOf(n, where, "path", "pathRegex", "a matcher needs path or pathRegex")
+	case "Target":
+		w.oneOf(n, where, "url", "upstream", "a target of type http needs url or upstream")
+	case "Gateway":
+		w.distinctListeners(n.Get("listeners"), &loc{up: where, name: "listeners", index: -1})
+	}
+	return w.diags.Len() == before
+}
+
+func (w *walker) oneOf(n *schema.Node, where *loc, a, b, none string) {
+	first, second := n.Field(a), n.Field(b)
+	switch {
+	case first == nil && second == nil:
+		w.diags.Add(at("GW2034", n, where, "%s", none))
+	case first != nil && second != nil:
+		if second.Pos.Compare(first.Pos) < 0 {
+			first, second = second, first
+		}
+		w.diags.Add(diag.Diagnostic{
+			Code: "GW2034", Pos: second.Pos, Width: width(second.Name), Path: (&loc{up: where, name: second.Name, index: -1}).String(),
+			Message: fmt.Sprintf("%s has both %s and %s, must have one of them", where.short(), a, b),
+			Notes:   []diag.Note{{Pos: first.Pos, Message: first.Name + " is here"}},
+		})
+	}
+}
+
+func (w *walker) distinctListeners(list *schema.Node, where *loc) {
+	if list == nil || list.Kind != schema.List {
+		return
+	}
+	for _, field := range []string{"id", "address"} {
+		seen := map[string]*schema.Node{}
+		for i, item := range list.Items {
+			v := item.Get(field)
+			if v.Text() == "" {
+				continue
+			}
+			if first := seen[v.Str]; first != nil {
+				d := at("GW2131", v, &loc{up: &loc{up: where, index: i}, name: field, index: -1}, "two listeners have the %s %s", field, shown(v))
+				d.Notes = []diag.Note{{Pos: first.Pos, Message: "the other one is here"}}
+				w.diags.Add(d)
+				continue
+			}
+			seen[v.Str] = v
+		}
+	}
+}
+
+// hopByHop are the fields of one connection (RFC 9110, section 7.6.1): the gateway answers for them, so that no route can
+// depend on them.
+func hopByHop() []string {
+	return []string{"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+}
+
+// headerNames refuses names a route cannot match on, and one name in two spellings.
+func (w *walker) headerNames(n *schema.Node, where *loc) bool {
+	before := w.diags.Len()
+	seen := make(map[string]*schema.Field, len(n.Fields))
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		lower := strings.ToLower(f.Name)
+		d := diag.Diagnostic{Pos: f.Pos, Width: width(f.Name), Path: (&loc{up: where, name: f.Name, index: -1}).String()}
+		first := seen[lower]
+		seen[lower] = f
+		switch {
+		case first != nil:
+			d.Code = "GW2106"
+			d.Message = fmt.Sprintf("header %s is given twice, names do not differ by case", quoted(f.Name))
+			d.Notes = []diag.Note{{Pos: first.Pos, Message: "the first one is here"}}
+		case lower == "host":
+			d.Code = "GW2127"
+			d.Message = "a route cannot match on the header Host here"
+			d.Hint = "use matcher.host"
+		case slices.Contains(hopByHop(), lower):
+			d.Code = "GW2127"
+			d.Message = fmt.Sprintf("a route cannot match on the header %s, which belongs to one connection", quoted(f.Name))
+		default:
+			continue
+		}
+		w.diags.Add(d)
+	}
+	return w.diags.Len() == before
+}
