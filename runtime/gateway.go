@@ -31,7 +31,6 @@ type Options struct {
 	Log          *slog.Logger
 	Metrics      *telemetry.Metrics
 	AccessLog    *telemetry.AccessLog
-	Tracer       *telemetry.Tracer
 	Own          Own           // nil answers reserved paths 404
 	OwnElsewhere bool          // Own has a listener of its own: reserved paths are 404 on the data listeners
 	DrainTimeout time.Duration // how long exchanges on an old snapshot may go on
@@ -45,6 +44,7 @@ type Gateway struct {
 	holder *snapshot.Holder
 	data   *engine.Server
 	pool   sync.Pool
+	none   *telemetry.RouteMetrics // of requests that matched no route
 
 	swapMu sync.Mutex // one swap at a time; serving never takes it
 	drains sync.WaitGroup
@@ -53,7 +53,7 @@ type Gateway struct {
 
 // New makes a gateway that has no routes yet: until the first Swap it answers 503.
 func New(o Options) *Gateway {
-	g := &Gateway{opts: o, holder: snapshot.NewHolder(snapshot.Empty()), stop: make(chan struct{})}
+	g := &Gateway{opts: o, holder: snapshot.NewHolder(snapshot.Empty()), stop: make(chan struct{}), none: o.Metrics.Route(telemetry.NoRoute)}
 	g.pool.New = func() any { return &exchange{} }
 	g.data = engine.New(g, engine.Settings{Limits: startLimits, Timeouts: startTimeouts, MaxConnections: o.MaxConns}, engine.Hooks{
 		Refused:      g.refusedBelow,
@@ -122,6 +122,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	close(g.stop)
 	g.drains.Wait()
 	g.holder.Swap(snapshot.Empty())
+	g.opts.Metrics.Forget(g.none)
 	return err
 }
 
@@ -138,6 +139,7 @@ func (g *Gateway) panicked(value any, stack []byte, remote netip.AddrPort) {
 // exchange is the memory of one request, used again by the next.
 type exchange struct {
 	policy.Exchange
+	span   *telemetry.Span
 	record telemetry.Record
 	params [16]policy.Param
 }

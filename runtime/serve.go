@@ -21,7 +21,7 @@ func (g *Gateway) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpms
 	defer s.Release()
 
 	x := g.pool.Get().(*exchange)
-	x.Exchange = policy.Exchange{Request: r, Timings: policy.Timings{Start: time.Now()}}
+	x.Exchange = policy.Exchange{Request: r, Timings: policy.Timings{Start: r.Received}}
 	route, reject := g.exchange(ctx, s, x, w)
 	if reject != nil && !w.Started() {
 		g.refuse(w, x, reject)
@@ -39,6 +39,7 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 		}
 	}()
 	host, reject := g.identify(s, x)
+	ctx, x.span = s.Tracer.Start(ctx, &x.Exchange)
 	if reject != nil {
 		return nil, reject
 	}
@@ -50,9 +51,9 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 		return nil, reject
 	}
 	x.Route, x.MaxBody = route.Info, s.Gateway.Limits.BodyBytes
-	end := g.opts.Tracer.Begin(&x.Exchange, s.Info.Digest)
-	defer func() { end(w.Status(), reject) }()
-	verdict, _ := route.Chain.Decide(ctx, &x.Exchange)
+	x.span.SetRoute(x.Route, string(s.Info.Digest))
+	verdict, decided := route.Chain.Decide(ctx, &x.Exchange)
+	route.Count(decided, verdict)
 	defer func() { route.Chain.Finish(&x.Exchange, w.Status()) }()
 	switch {
 	case verdict.Reject != nil:
@@ -61,7 +62,28 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 		route.Chain.Respond(ctx, &x.Exchange, verdict.Response)
 		return route, send(w, verdict.Response)
 	}
-	return route, route.Target.Serve(ctx, &x.Exchange, w, route.Chain)
+	return route, g.forward(ctx, x, route, w)
+}
+
+// forward hands the exchange to the route's target, inside a span and a measurement of its own.
+func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Route, w httpmsg.ResponseWriter) *policy.Reject {
+	up := x.span.Upstream(&x.Exchange, route.Scheme)
+	up.Inject(&x.Request.Header)
+	reject := route.Target.Serve(ctx, &x.Exchange, w, route.Chain)
+	now := time.Now()
+	if t := &x.Timings; !t.UpstreamHeader.IsZero() {
+		route.Upstream.Answered(t.UpstreamHeader.Sub(t.UpstreamStart))
+	}
+	code := ""
+	if reject != nil {
+		code = reject.Code
+		if reject.Code != httpmsg.ErrClientClosed.Code {
+			route.Upstream.Failed(code)
+		}
+	}
+	up.SetEndpoint(&x.Exchange, route.Scheme)
+	up.End(w.Status(), code, now)
+	return reject
 }
 
 // identify reads off the request what matching and policies go by: one normalised path and host, and the client.
@@ -158,7 +180,7 @@ func send(w httpmsg.ResponseWriter, r *httpmsg.Response) *policy.Reject {
 		n, err := r.Body.Read(buf)
 		if n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
-				return &policy.Reject{Status: telemetry.StatusClientGone, Code: "client_closed"}
+				return &policy.Reject{Status: httpmsg.ErrClientClosed.Status, Code: httpmsg.ErrClientClosed.Code}
 			}
 		}
 		if err != nil { // io.EOF: Content-Length says whether all of it was there
@@ -177,7 +199,8 @@ func (g *Gateway) record(s *snapshot.Snapshot, x *exchange, route *snapshot.Rout
 			status = reject.Status
 		}
 	}
-	metrics := g.noRoute
+	x.span.End(status, code, ended)
+	metrics := g.none
 	if route != nil {
 		metrics = route.Metrics
 	}
@@ -189,6 +212,8 @@ func (g *Gateway) record(s *snapshot.Snapshot, x *exchange, route *snapshot.Rout
 	x.record.Status, x.record.Code = status, code
 	x.record.BytesIn, x.record.BytesOut = w.BytesRead(), w.BytesWritten()
 	x.record.Bundle = string(s.Info.Digest)
-	x.record.TraceID = x.TraceID
+	if x.record.TraceID = x.span.TraceID(); x.record.TraceID == "" {
+		x.record.TraceID = telemetry.TraceIDOf(&x.Request.Header)
+	}
 	g.opts.AccessLog.Log(&x.record)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/router"
 	"github.com/suuupra/gateway/runtime/target"
+	"github.com/suuupra/gateway/runtime/telemetry"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
@@ -25,23 +27,27 @@ type Builder struct {
 	Targets []target.Kind
 	Env     policy.Env
 	Shared  *Shared
+	Metrics *telemetry.Metrics
+	Tracers *telemetry.Tracers
 }
 
 // block is the routes of one shard, ready to serve. While a shard's digest stays, its block is taken over as it is.
 type block struct {
-	plans  []ir.Route
-	routes []*Route
+	plans   []ir.Route
+	routes  []*Route
+	metrics *telemetry.Metrics
 }
 
-// Close closes the policies of the block's routes.
+// Close closes the policies of the block's routes and gives their series back.
 func (b *block) Close() error {
-	var first error
+	var errs []error
 	for i := len(b.routes) - 1; i >= 0; i-- {
-		if err := b.routes[i].Chain.Close(); err != nil && first == nil {
-			first = err
-		}
+		r := b.routes[i]
+		errs = append(errs, r.Chain.Close())
+		b.metrics.Forget(r.Metrics)
+		b.metrics.ForgetUpstreams(r.Upstream)
 	}
-	return first
+	return errors.Join(errs...)
 }
 
 // Build makes the snapshot of a verified bundle beside prev, from which it takes over whatever has the same digest. It works
@@ -77,6 +83,10 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 	if s.Proxies, err = httpmsg.NewProxies(s.Gateway.TrustedProxies); err != nil {
 		return nil, err
 	}
+	if s.Tracer, err = b.Tracers.Acquire(s.Gateway.Tracing); err != nil {
+		return nil, err
+	}
+	s.release = append(s.release, s.Tracer.Release)
 	if err := s.index(); err != nil {
 		return nil, err
 	}
@@ -193,7 +203,7 @@ func (b *Builder) block(ctx context.Context, plans []ir.Route, pools map[string]
 	for _, k := range b.Kinds {
 		kinds[k.Name] = k
 	}
-	blk := &block{plans: plans, routes: make([]*Route, 0, len(plans))}
+	blk := &block{plans: plans, routes: make([]*Route, 0, len(plans)), metrics: b.Metrics}
 	fail := func(id string, err error) (*block, error) {
 		_ = blk.Close() // the error that stopped the build is the one to report
 		return nil, fmt.Errorf("route %q: %w", id, err)
@@ -204,18 +214,20 @@ func (b *Builder) block(ctx context.Context, plans []ir.Route, pools map[string]
 		if kind < 0 {
 			return fail(p.ID, fmt.Errorf("target type %q is not known to this gwrun; upgrade it first", p.Target.Type))
 		}
-		t, err := b.Targets[kind].Build(p, pools[p.Target.Upstream].Pool)
+		up := pools[p.Target.Upstream]
+		t, err := b.Targets[kind].Build(p, up.Pool)
 		if err != nil {
 			return fail(p.ID, err)
 		}
-		chain, err := buildChain(ctx, kinds, b.Env, p.ID, p.Policies)
-		if err != nil {
+		r := &Route{
+			Plan: p, Target: t, Scheme: up.Spec().Scheme, Metrics: b.Metrics.Route(p.ID), Upstream: b.Metrics.Upstream(up.Spec().ID),
+			Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant}, Chain: &Chain{},
+		}
+		blk.routes = append(blk.routes, r)
+		if r.Chain, err = buildChain(ctx, kinds, b.Env, r.Metrics, p.ID, p.Policies); err != nil {
+			r.Chain = &Chain{} // nothing of it was left open
 			return fail(p.ID, err)
 		}
-		blk.routes = append(blk.routes, &Route{
-			Plan: p, Chain: chain, Target: t,
-			Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant},
-		})
 	}
 	return blk, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/telemetry"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -26,10 +27,11 @@ type Step struct {
 	Kind    string
 	Phase   policy.Phase
 	Handler policy.Handler
+	metrics *telemetry.PolicyMetrics
 }
 
 // buildChain makes the handlers of a route. On error it closes what it had made.
-func buildChain(ctx context.Context, kinds map[string]policy.Kind, env policy.Env, route string, plans []ir.Policy) (*Chain, error) {
+func buildChain(ctx context.Context, kinds map[string]policy.Kind, env policy.Env, route *telemetry.RouteMetrics, id string, plans []ir.Policy) (*Chain, error) {
 	c := &Chain{}
 	for _, p := range plans {
 		kind, ok := kinds[p.Kind]
@@ -37,18 +39,18 @@ func buildChain(ctx context.Context, kinds map[string]policy.Kind, env policy.En
 			return nil, errors.Join(fmt.Errorf("policy kind %q is not known to this gwrun; upgrade it first", p.Kind), c.Close())
 		}
 		e := env
-		e.Log = env.Log.With(slog.String("policy", p.Kind), slog.String("route", route))
+		e.Log = env.Log.With(slog.String("policy", p.Kind), slog.String("route", id))
 		h, err := kind.Build(ctx, &e, p.Plan)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("build policy %s: %w", p.Kind, err), c.Close())
 		}
-		c.add(kind, h)
+		c.add(kind, h, route.Policy(kind.Name))
 	}
 	return c, nil
 }
 
-func (c *Chain) add(kind policy.Kind, h policy.Handler) {
-	c.steps = append(c.steps, Step{Kind: kind.Name, Phase: kind.Phase, Handler: h})
+func (c *Chain) add(kind policy.Kind, h policy.Handler, m *telemetry.PolicyMetrics) {
+	c.steps = append(c.steps, Step{Kind: kind.Name, Phase: kind.Phase, Handler: h, metrics: m})
 	if r, ok := h.(policy.ResponseHandler); ok {
 		c.respond = append(c.respond, r)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/router"
 	"github.com/suuupra/gateway/runtime/target"
+	"github.com/suuupra/gateway/runtime/telemetry"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -23,6 +24,7 @@ type Info struct {
 	Commit            string
 	Dirty             bool
 	Position          bundle.Position // zero: activated without a channel
+	Floor             bundle.Position // set if something newer ran before a restart: nothing older than it may follow
 	ExpiresAt         time.Time       // of the channel
 	Routes            int
 	Upstreams         int
@@ -30,10 +32,25 @@ type Info struct {
 
 // Route is one route, ready to serve.
 type Route struct {
-	Plan   *ir.Route
-	Info   policy.Route
-	Chain  *Chain
-	Target target.Target
+	Plan     *ir.Route
+	Info     policy.Route
+	Chain    *Chain
+	Target   target.Target
+	Scheme   string // of the upstream
+	Metrics  *telemetry.RouteMetrics
+	Upstream *telemetry.UpstreamMetrics
+}
+
+// Count counts what each policy of the chain decided: all before the one at place decided let the request pass, and none
+// after it was asked. decided is -1 if all of them passed.
+func (r *Route) Count(decided int, v policy.Verdict) {
+	for i := range r.Chain.steps {
+		if i == decided {
+			r.Chain.steps[i].metrics.Record(telemetry.OutcomeOf(v))
+			return
+		}
+		r.Chain.steps[i].metrics.Record(telemetry.OutcomePass)
+	}
 }
 
 // Snapshot is one configuration. It is immutable; only its reference count moves.
@@ -41,7 +58,8 @@ type Snapshot struct {
 	Info    Info
 	Gateway ir.Gateway
 	Proxies *httpmsg.Proxies
-	Reuse   Reuse // how much was taken over from the snapshot before
+	Tracer  *telemetry.Tracer // nil: no spans
+	Reuse   Reuse             // how much was taken over from the snapshot before
 
 	router *router.Router
 	routes []*Route
@@ -50,7 +68,6 @@ type Snapshot struct {
 	refs    atomic.Int64
 	release []func()
 	done    chan struct{}
-	cut     atomic.Bool
 }
 
 // Reuse counts what a swap kept and what it made new.
@@ -87,12 +104,6 @@ func (s *Snapshot) Routes() []*Route { return s.routes }
 
 // Done is closed when the last exchange is over and everything the snapshot owned is closed.
 func (s *Snapshot) Done() <-chan struct{} { return s.done }
-
-// Cut marks a snapshot whose drain deadline has passed: exchanges that still run on it are ended.
-func (s *Snapshot) Cut() { s.cut.Store(true) }
-
-// IsCut reports whether the drain deadline has passed.
-func (s *Snapshot) IsCut() bool { return s.cut.Load() }
 
 // close runs once, when the last reference is gone.
 func (s *Snapshot) close() {

@@ -47,8 +47,8 @@ func (tr *Tracer) Start(ctx context.Context, x *policy.Exchange) (context.Contex
 	return s.ctx, s
 }
 
-// Upstream begins the span of one attempt (kind CLIENT), a child of the gateway's. x names the upstream, the endpoint and
-// the number of the attempt; the URL it records has no query.
+// Upstream begins the span of forwarding (kind CLIENT), a child of the gateway's. If x names the endpoint already, so does
+// the span; otherwise SetEndpoint tells it later.
 func (s *Span) Upstream(x *policy.Exchange, scheme string) *Span {
 	if s == nil {
 		return nil
@@ -56,23 +56,31 @@ func (s *Span) Upstream(x *policy.Exchange, scheme string) *Span {
 	up := &Span{tracer: s.tracer, client: true, method: s.method}
 	up.ctx, up.span = s.tracer.tracer.Start(s.ctx, s.method, trace.WithSpanKind(trace.SpanKindClient))
 	if up.span.IsRecording() {
-		host, port, err := net.SplitHostPort(x.Endpoint)
-		if err != nil {
-			host = x.Endpoint
-		}
 		up.setMethod(x.Request.Method)
-		up.span.SetAttributes(
-			semconv.ServerAddress(clean(host)), semconv.URLFull(clean(scheme+"://"+x.Endpoint+x.Path)),
-			attribute.String("gateway.upstream.id", clean(x.Upstream)),
-		)
-		if n, err := strconv.Atoi(port); err == nil {
-			up.span.SetAttributes(semconv.ServerPort(n))
-		}
-		if x.Attempt > 1 {
-			up.span.SetAttributes(semconv.HTTPRequestResendCount(x.Attempt - 1))
-		}
 	}
+	up.SetEndpoint(x, scheme)
 	return up
+}
+
+// SetEndpoint tells an upstream span where the request went in the end. The URL it records has no query.
+func (s *Span) SetEndpoint(x *policy.Exchange, scheme string) {
+	if s == nil || !s.span.IsRecording() || x.Endpoint == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(x.Endpoint)
+	if err != nil {
+		host = x.Endpoint
+	}
+	s.span.SetAttributes(
+		semconv.ServerAddress(clean(host)), semconv.URLFull(clean(scheme+"://"+x.Endpoint+x.Path)),
+		attribute.String("gateway.upstream.id", clean(x.Upstream)),
+	)
+	if n, err := strconv.Atoi(port); err == nil {
+		s.span.SetAttributes(semconv.ServerPort(n))
+	}
+	if x.Attempt > 1 {
+		s.span.SetAttributes(semconv.HTTPRequestResendCount(x.Attempt - 1))
+	}
 }
 
 // Inject makes s the parent of whoever receives the header: it replaces the client's context, tracestate kept.
