@@ -23,8 +23,8 @@ func bucketBounds() [bucketCount]time.Duration {
 // histogram counts durations. Recording is two atomic additions: the count of all is the sum of the buckets, made up when
 // somebody scrapes, so it can never disagree with them.
 type histogram struct {
-	buckets   [bucketCount + 1]atomic.Uint64 // not cumulative; the last is +Inf
 	sumMicros atomic.Uint64                  // whole microseconds: in nanoseconds, busy streams would overflow it within days
+	buckets   [bucketCount + 1]atomic.Uint64 // not cumulative; the last is +Inf
 }
 
 func (h *histogram) observe(d time.Duration) {

@@ -30,7 +30,9 @@ type Metrics struct {
 	upstreams *upstreams
 	bundles   *bundles
 
+	_           [64]byte // a cache line of its own for what every request changes
 	inFlight    atomic.Int64
+	_           [64]byte
 	connections atomic.Int64
 	draining    atomic.Int64
 	panics      atomic.Uint64
