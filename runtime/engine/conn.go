@@ -42,7 +42,7 @@ type conn struct {
 	scan     http1.Scanner
 	head     http1.RequestHead
 	req      httpmsg.Request
-	exchange atomic.Pointer[exchange] // nil between exchanges
+	exchange atomic.Pointer[exchange] // the last one
 	body     body
 	bodyRead atomic.Bool // whole, so that nobody reads from the connection any more
 	inStart  int64       // the connection's counters when the exchange began
@@ -185,7 +185,6 @@ func (c *conn) serveOne() bool {
 func (c *conn) over(x *exchange) {
 	c.unwatch()
 	x.cancel()
-	c.exchange.Store(nil)
 }
 
 // finish completes the response, and what is left of the request.

@@ -35,6 +35,8 @@ type response struct {
 	vec     [3][]byte
 	pieces  net.Buffers
 
+	now time.Time // when the head was made; zero once something was sent, as time may have passed since
+
 	started bool
 	bare    bool // no body is sent: HEAD, 204, 304
 	chunked bool
@@ -135,8 +137,9 @@ func (w *response) Header(status int, h *httpmsg.Header, contentLength int64) er
 		w.c.sendMu.Unlock()
 	}
 	w.started, w.status, w.left = true, status, contentLength
+	w.now = time.Now()
 	if h == nil || !h.Has("Date") {
-		buf = append(buf, w.c.srv.dateField(time.Now())...)
+		buf = append(buf, w.c.srv.dateField(w.now)...)
 	}
 	buf = w.framing(buf, contentLength)
 	*w.out = append(w.connection(buf), '\r', '\n')
@@ -255,8 +258,12 @@ func (w *response) write(p []byte) error {
 
 // beforeWrite bounds the time a client may take to accept one piece.
 func (w *response) beforeWrite() {
+	now := w.now
+	if w.now = (time.Time{}); now.IsZero() {
+		now = time.Now()
+	}
 	idle := millis(w.c.set.Timeouts.BodyIdle)
-	w.c.wire.WriteBy(time.Now().Add(idle), idle/8)
+	w.c.wire.WriteBy(now.Add(idle), idle/8)
 }
 
 // end completes the response and sends what is left of it. Of a response that is cut the client still gets what there is:

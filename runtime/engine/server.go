@@ -213,7 +213,7 @@ func (s *Server) CancelBefore(t time.Time, spread time.Duration) int {
 	n := 0
 	for c := range s.conns {
 		x := c.exchange.Load()
-		if x == nil || !x.began.Before(t) {
+		if x == nil || !x.began.Before(t) || x.Err() != nil {
 			continue
 		}
 		n++

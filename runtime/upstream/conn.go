@@ -43,18 +43,18 @@ func (c *Conn) Endpoint() string { return c.endpoint.address }
 const slack = 25 * time.Millisecond
 
 // ReadBy sets the deadline for the next reads: by, or after from now if that is earlier. Zero stands for none.
-func (c *Conn) ReadBy(by time.Time, after time.Duration) {
-	c.Wire.ReadBy(earlier(by, after), slack)
+func (c *Conn) ReadBy(now, by time.Time, after time.Duration) {
+	c.Wire.ReadBy(earlier(now, by, after), slack)
 }
 
 // WriteBy is ReadBy for writes.
-func (c *Conn) WriteBy(by time.Time, after time.Duration) {
-	c.Wire.WriteBy(earlier(by, after), slack)
+func (c *Conn) WriteBy(now, by time.Time, after time.Duration) {
+	c.Wire.WriteBy(earlier(now, by, after), slack)
 }
 
-func earlier(by time.Time, after time.Duration) time.Time {
+func earlier(now, by time.Time, after time.Duration) time.Time {
 	if after > 0 {
-		if t := time.Now().Add(after); by.IsZero() || t.Before(by) {
+		if t := now.Add(after); by.IsZero() || t.Before(by) {
 			return t
 		}
 	}
@@ -95,7 +95,7 @@ func (c *Conn) BeginBody(by time.Time, idle time.Duration) {
 }
 
 func (c *Conn) beforeBody() error {
-	c.ReadBy(c.by, c.idle)
+	c.ReadBy(time.Now(), c.by, c.idle)
 	return nil
 }
 

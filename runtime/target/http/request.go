@@ -18,14 +18,15 @@ const gather = 16 << 10
 
 var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
+// free gives back what the call used. Nothing that it started runs any more.
 func (c *call) free() {
-	if c.out == nil {
-		return
+	if c.out != nil {
+		if *c.out = (*c.out)[:0]; cap(*c.out) <= 2*gather {
+			outBuffers.Put(c.out)
+		}
 	}
-	if *c.out = (*c.out)[:0]; cap(*c.out) <= 2*gather {
-		outBuffers.Put(c.out)
-	}
-	c.out = nil
+	*c = call{}
+	calls.Put(c)
 }
 
 // prepare writes the head of the upstream request, and what has come of the body, into one buffer.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/suuupra/gateway/runtime/engine/http1"
@@ -73,7 +74,9 @@ func Build(r *ir.Route, pool *upstream.Pool) (*Target, error) {
 // Serve implements target.Target: it sends the exchange upstream and the answer to w, and fills x.Attempt, x.Upstream,
 // x.Endpoint and x.Timings. A reject after the response was started says why it broke off. hooks may be nil.
 func (t *Target) Serve(ctx context.Context, x *policy.Exchange, w httpmsg.ResponseWriter, hooks target.Hooks) *policy.Reject {
-	c := &call{t: t, ctx: ctx, x: x, r: x.Request, w: w, hooks: hooks}
+	c := calls.Get().(*call)
+	*c = call{t: t, ctx: ctx, x: x, r: x.Request, w: w, hooks: hooks}
+	defer c.free()
 	if hooks != nil {
 		c.chunks = hooks.Chunks()
 	}
@@ -88,7 +91,6 @@ func (t *Target) Serve(ctx context.Context, x *policy.Exchange, w httpmsg.Respon
 		}
 		c.by = start.Add(t.total)
 	}
-	defer c.free()
 	if reject := c.prepare(); reject != nil {
 		return reject
 	}
@@ -97,6 +99,8 @@ func (t *Target) Serve(ctx context.Context, x *policy.Exchange, w httpmsg.Respon
 	}
 	return c.respond()
 }
+
+var calls = sync.Pool{New: func() any { return new(call) }}
 
 // call is one exchange on its way.
 type call struct {
@@ -182,8 +186,9 @@ func (c *call) send() (harmless bool, err error) {
 	conn := c.conn
 	c.x.Timings.UpstreamStart = time.Now()
 	if c.whole {
-		conn.ReadBy(c.by, c.t.header)
-		conn.WriteBy(c.by, c.t.header)
+		now := c.x.Timings.UpstreamStart
+		conn.ReadBy(now, c.by, c.t.header)
+		conn.WriteBy(now, c.by, c.t.header)
 		used, err := conn.Wire.Trade(*c.out)
 		if err != nil {
 			return !used || c.repeatable(), err

@@ -15,7 +15,7 @@ func (c *call) join(client httpmsg.Tunnel) {
 	var heard atomic.Int64 // when the client last said something
 	heard.Store(time.Now().UnixNano())
 	conn := c.conn
-	conn.WriteBy(time.Time{}, 0)
+	conn.WriteBy(time.Time{}, time.Time{}, 0)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -26,7 +26,7 @@ func (c *call) join(client httpmsg.Tunnel) {
 				return
 			}
 			heard.Store(time.Now().UnixNano())
-			conn.WriteBy(time.Time{}, c.t.idle)
+			conn.WriteBy(time.Now(), time.Time{}, c.t.idle)
 			if _, err := conn.Wire.Write(p); err != nil {
 				conn.Interrupt()
 				return
@@ -46,7 +46,7 @@ func (c *call) join(client httpmsg.Tunnel) {
 func (c *call) down(client httpmsg.Tunnel, heard *atomic.Int64) {
 	conn := c.conn
 	for {
-		conn.ReadBy(time.Time{}, c.t.idle)
+		conn.ReadBy(time.Now(), time.Time{}, c.t.idle)
 		p, err := conn.Wire.Next()
 		if timeout(err) && time.Since(time.Unix(0, heard.Load())) < c.t.idle {
 			conn.Wire.ForgetReadBy()

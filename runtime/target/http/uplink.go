@@ -58,7 +58,7 @@ func (c *call) sendStreaming() (sent bool, err error) {
 	if conn.Reused && conn.Wire.Hangup() {
 		return false, wire.ErrStale
 	}
-	conn.WriteBy(c.by, c.t.idle)
+	conn.WriteBy(time.Now(), c.by, c.t.idle)
 	if _, err := conn.Wire.Write(*c.out); err != nil {
 		return true, err
 	}
@@ -67,7 +67,7 @@ func (c *call) sendStreaming() (sent bool, err error) {
 		goOn: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.up = u
-	conn.ReadBy(c.by, 0)
+	conn.ReadBy(time.Time{}, c.by, 0)
 	go u.run()
 	err = conn.Wire.Fill()
 	u.mu.Lock()
@@ -75,7 +75,7 @@ func (c *call) sendStreaming() (sent bool, err error) {
 	u.mu.Unlock()
 	conn.Wire.ForgetReadBy()
 	if err == nil {
-		conn.ReadBy(c.by, c.t.header)
+		conn.ReadBy(time.Now(), c.by, c.t.header)
 	}
 	return true, err
 }
@@ -127,7 +127,7 @@ func (u *uplink) awaitContinue() bool {
 
 // write sends one piece.
 func (u *uplink) write(p []byte) error {
-	u.conn.WriteBy(u.c.by, u.c.t.idle)
+	u.conn.WriteBy(time.Now(), u.c.by, u.c.t.idle)
 	if !u.c.chunked {
 		_, err := u.conn.Wire.Write(p)
 		return err
