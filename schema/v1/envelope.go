@@ -11,16 +11,15 @@ import (
 
 // envelope judges what must hold of every file before overlays are applied: a version, no unknown top-level key, lists
 // and maps where they belong, an id on every object, and no secret anywhere.
-func envelope(n *schema.Node, root *loc, diags *diag.List) {
-	w := walker{diags: diags}
+func (w *walker) envelope(n *schema.Node, root *loc) {
 	file := shapes()["File"]
 	if n.Kind != schema.Map {
 		d := at("GW2101", n, root, "the file is %s, must be a map", shown(n))
 		d.Hint = "begin it with apiVersion: " + APIVersion
-		diags.Add(d)
+		w.diags.Add(d)
 		return
 	}
-	CheckAPIVersion(n, []string{APIVersion}, diags)
+	CheckAPIVersion(n, []string{APIVersion}, w.diags)
 	for i := range n.Fields {
 		f := &n.Fields[i]
 		field := file.Map.Field(f.Name)
@@ -40,7 +39,7 @@ func envelope(n *schema.Node, root *loc, diags *diag.List) {
 			w.wrongKind(field.Shape, f.Value, here)
 		}
 	}
-	CheckSecrets(n, root.name, diags)
+	CheckSecrets(n, root.name, w.diags)
 }
 
 // identified wants a map with an id: by it a patch finds its object.

@@ -41,6 +41,25 @@ func checkSecrets(n *schema.Node, name string, where *loc, diags *diag.List) {
 	}
 }
 
+// hideSecrets moves diagnostics on, each one marked that points at a line on which another found a secret.
+func hideSecrets(from, to *diag.List) {
+	type line struct {
+		file string
+		line int
+	}
+	secret := map[line]bool{}
+	all := from.Sorted()
+	for _, d := range all {
+		if d.Redact {
+			secret[line{d.Pos.File, d.Pos.Line}] = true
+		}
+	}
+	for _, d := range all {
+		d.Redact = d.Redact || secret[line{d.Pos.File, d.Pos.Line}]
+		to.Add(d)
+	}
+}
+
 // secretForms are the forms, with a text each must contain: looking for that first keeps the scan cheap.
 var secretForms = sync.OnceValue(func() []secretForm {
 	return []secretForm{

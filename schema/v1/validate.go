@@ -28,16 +28,19 @@ var shapes = sync.OnceValue(func() map[string]*shape.Shape {
 // addresses, networks, exactly one of two fields, duplicates by meaning.
 func Validate(def string, n *schema.Node, path string, diags *diag.List) {
 	root := &loc{name: path, index: -1}
+	w := walker{diags: &diag.List{}}
 	if def == "File" {
-		envelope(n, root, diags)
-		return
+		w.envelope(n, root)
+	} else {
+		s := shapes()[def]
+		if s == nil {
+			panic("v1: no definition " + def)
+		}
+		w.value(s, n, root)
 	}
-	s := shapes()[def]
-	if s == nil {
-		panic("v1: no definition " + def)
+	if w.diags.Len() > 0 {
+		hideSecrets(w.diags, diags)
 	}
-	w := walker{diags: diags}
-	w.value(s, n, root)
 }
 
 // walker walks a tree of nodes beside the shape it should have.
