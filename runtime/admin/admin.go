@@ -4,6 +4,7 @@
 package admin
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"html/template"
 	"io"
@@ -22,17 +23,18 @@ type Metrics interface {
 	AdminDenied(reason string)
 }
 
-// Options are what a Server is made of. Routes, Secrets and Reload may be nil; the rest may not.
+// Options are what a Server is made of. Routes, Secrets, Reload and Bundle may be nil; the rest may not.
 type Options struct {
 	Log     *slog.Logger
 	Status  StatusProvider
 	Metrics Metrics
 	Routes  Routes
 	Secrets Secrets
-	Reload  func()           // asks for a poll of the source; returns at once
-	Now     func() time.Time // time.Now but in tests
-	Token   string           // GWRUN_ADMIN_TOKEN; "" admits nobody
-	Dev     bool             // admits whoever comes from this machine
+	Reload  func()                 // asks for a poll of the source; returns at once
+	Bundle  func() ([]byte, error) // the running bundle as a .gwb file
+	Now     func() time.Time       // time.Now but in tests
+	Token   string                 // GWRUN_ADMIN_TOKEN; "" admits nobody
+	Dev     bool                   // admits whoever comes from this machine
 	Build   Build
 }
 
@@ -111,6 +113,8 @@ func (s *Server) endpoint(path string) (endpoint, bool) {
 	switch path {
 	case "/admin/status":
 		return endpoint{reading, s.status}, true
+	case "/admin/bundle":
+		return endpoint{reading, s.bundle}, s.o.Bundle != nil
 	case "/admin/reload":
 		return endpoint{acting, s.reload}, flags.HotReloadEnabled && s.o.Reload != nil
 	case "/admin/secrets":
@@ -150,6 +154,20 @@ func (s *Server) health(*httpmsg.Request) *httpmsg.Response {
 		Success   bool   `json:"success"`
 		Timestamp string `json:"timestamp"`
 	}{true, s.o.Now().UTC().Format(time.RFC3339)})
+}
+
+// bundle hands out the running bundle, byte for byte, for comparison.
+func (s *Server) bundle(*httpmsg.Request) *httpmsg.Response {
+	data, err := s.o.Bundle()
+	if err != nil {
+		s.o.Log.Warn("the running bundle was asked for and cannot be read", slog.Any("error", err))
+		return problem(http.StatusServiceUnavailable, "no_bundle", "the running bundle cannot be read")
+	}
+	resp := &httpmsg.Response{Status: http.StatusOK, ContentLength: int64(len(data)), Body: bytes.NewReader(data)}
+	resp.Header.Add("Content-Type", "application/vnd.suuupra.gateway.bundle.v1+tar")
+	resp.Header.Add("Cache-Control", "no-store")
+	resp.Header.Add("X-Content-Type-Options", "nosniff")
+	return resp
 }
 
 // liveness is the answer of /livez and /readyz.
