@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"time"
@@ -216,4 +217,22 @@ func (g *Gateway) record(s *snapshot.Snapshot, x *exchange, route *snapshot.Rout
 		x.record.TraceID = telemetry.TraceIDOf(&x.Request.Header)
 	}
 	g.opts.AccessLog.Log(&x.record)
+}
+
+// ServeOwn answers a request on the listener that is the gateway's own: reserved paths and nothing else.
+func ServeOwn(_ context.Context, own Own, w httpmsg.ResponseWriter, r *httpmsg.Request) {
+	target, _, _ := strings.Cut(r.Target, "?")
+	path, reason := match.NormalizePath(target)
+	var resp *httpmsg.Response
+	if reason == "" && match.IsReserved(path) {
+		resp = own.Answer(r, path)
+	}
+	if resp == nil {
+		body := httpmsg.AppendProblem(nil, 404, "no_route", "there is nothing here")
+		resp = &httpmsg.Response{Status: 404, ContentLength: int64(len(body)), Body: bytes.NewReader(body)}
+		resp.Header.Add("Content-Type", httpmsg.ProblemType)
+	}
+	if send(w, resp) != nil {
+		w.Abort()
+	}
 }

@@ -176,7 +176,7 @@ func waitFor(cmd *cobra.Command, urls []string, want bundle.Position, timeout ti
 		for i, u := range urls {
 			st, err := fetchStatus(ctx, u)
 			last[i] = statusLine(u, st, err)
-			if err == nil && st.Running.Version != "" && st.reached(want) {
+			if err == nil && reached(st, want) {
 				done++
 			}
 		}

@@ -48,6 +48,7 @@ type Activator struct {
 	current *snapshot.Snapshot // what serves; held alive by the holder that Swap fills
 	status  Status
 	etag    string
+	kept    []byte // the running bundle's archive, compressed, if there is no store to read it from
 }
 
 // Status is what is known about activations.
@@ -251,11 +252,10 @@ func (a *Activator) wait(v *bundle.Verdict, why string) {
 // keep stores the exact bytes. A disk that fails does not undo the activation: the gateway serves the new bundle, says that
 // a restart would go back, and tries again with the next one.
 func (a *Activator) keep(raw *bundle.Raw, next *snapshot.Snapshot, etag string, at time.Time) error {
-	if a.o.Store == nil {
-		return nil
-	}
 	data, err := bundle.EncodeArchive(raw)
-	if err == nil {
+	if err == nil && a.o.Store == nil {
+		a.kept, err = deflate(data)
+	} else if err == nil {
 		err = a.o.Store.Save(data, state.State{Position: next.Info.Position, ETag: etag, ActivatedAt: at})
 	}
 	if err != nil {

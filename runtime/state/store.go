@@ -87,6 +87,11 @@ func (s *Store) Load() (State, error) {
 // nameOf is the file of a generation; the zero padding makes names sort as versions do.
 func nameOf(epoch, version int64) string { return fmt.Sprintf("%010d-%019d.gwb", epoch, version) }
 
+// GenerationAt names the bundle that was kept for a channel position.
+func GenerationAt(p bundle.Position) Generation {
+	return Generation{Epoch: p.Epoch, Version: p.Version, file: nameOf(p.Epoch, p.Version)}
+}
+
 var namePattern = regexp.MustCompile(`^(\d{10})-(\d{19})\.gwb$`)
 
 // Generations lists the kept bundles, newest first.

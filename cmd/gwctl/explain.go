@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/suuupra/gateway/cmd/internal/toolchain"
+	"github.com/suuupra/gateway/runtime/simulate"
+	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/ir"
+	"github.com/suuupra/gateway/schema/match"
+)
+
+var codePattern = regexp.MustCompile(`^GW\d{4}$`)
+
+func newExplain() *cobra.Command {
+	var (
+		repo              repositoryFlags
+		env, path, format string
+		headers           []string
+	)
+	cmd := &cobra.Command{
+		Use: "explain METHOD URL | explain GWnnnn", Short: "Say which route takes a request, and why; or what a diagnostic means", Args: cobra.RangeArgs(1, 2),
+		Long: `explain METHOD URL compiles the repository (--path) and prints the route that takes the request, the near misses with the
+reason each lost, and the file, line and column of every setting that holds for it. It asks the same router that serves traffic.
+
+explain GWnnnn prints the meaning of a diagnostic.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && codePattern.MatchString(args[0]) {
+				return explainCode(cmd.OutOrStdout(), diag.Code(args[0]))
+			}
+			if len(args) != 2 {
+				return usagef("give a method and a URL, or a code such as GW4004")
+			}
+			if format != "text" && format != "json" {
+				return usagef("--format is %q, must be text or json", format)
+			}
+			pairs, err := headerPairs(headers)
+			if err != nil {
+				return usage(err)
+			}
+			request, err := simulate.ParseRequest(args[0], args[1], pairs)
+			if err != nil {
+				return usage(err)
+			}
+			r, err := repo.open(cmd.Context(), path)
+			if err != nil {
+				return err
+			}
+			p, err := r.compile(cmd.ErrOrStderr(), env)
+			if err != nil {
+				return err
+			}
+			ex, err := simulate.Explain(p, toolchain.Kinds(), request)
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				enc.SetEscapeHTML(false)
+				return enc.Encode(ex)
+			}
+			return writeExplanation(cmd.OutOrStdout(), ex)
+		},
+	}
+	repo.register(cmd)
+	cmd.Flags().StringVar(&env, "env", "", "environment (default: the base)")
+	cmd.Flags().StringVar(&path, "path", ".", "the config repository")
+	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, `request header, "Name: value"; may be repeated`)
+	return cmd
+}
+
+func headerPairs(lines []string) ([]ir.Pair, error) {
+	var out []ir.Pair
+	for _, l := range lines {
+		name, value, ok := strings.Cut(l, ":")
+		if !ok {
+			return nil, fmt.Errorf("--header is %q, must be \"Name: value\"", l)
+		}
+		out = append(out, ir.Pair{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
+	}
+	return out, nil
+}
+
+func explainCode(w io.Writer, code diag.Code) error {
+	for _, e := range diag.Explanations() {
+		if e.Code != code {
+			continue
+		}
+		fmt.Fprintf(w, "%s: %s\n\nWhy: %s\nFix: %s\n", e.Code, e.Title, e.Why, e.Fix)
+		for _, ex := range []struct{ title, text string }{{"Wrong", e.Bad}, {"Right", e.Good}} {
+			if ex.text != "" {
+				fmt.Fprintf(w, "\n%s:\n  %s\n", ex.title, strings.ReplaceAll(ex.text, "\n", "\n  "))
+			}
+		}
+		return nil
+	}
+	return usagef("there is no diagnostic %s", code)
+}
+
+func writeExplanation(w io.Writer, ex *simulate.Explanation) error {
+	fmt.Fprintf(w, "%s\n", requestLine(&ex.Request))
+	switch {
+	case ex.Winner != nil:
+		writeWinner(w, ex.Winner)
+	case ex.Status != 0:
+		fmt.Fprintf(w, "  no route: %d, %s\n", ex.Status, ex.Reason)
+	default:
+		fmt.Fprintf(w, "  %s\n", ex.Reason)
+	}
+	if len(ex.Misses) > 0 {
+		fmt.Fprintln(w, "\nnear misses")
+		for _, m := range ex.Misses {
+			fmt.Fprintf(w, "  %-28s %s%s\n", m.Route, strings.Join(m.Why, "; "), at(m.Origin))
+		}
+	}
+	return nil
+}
+
+func writeWinner(w io.Writer, win *simulate.Winner) {
+	fmt.Fprintf(w, "  route %s%s\n", win.Route, at(win.Origin))
+	for _, p := range win.Params {
+		fmt.Fprintf(w, "  {%s} = %s\n", p.Name, p.Value)
+	}
+	fmt.Fprintln(w, "\npipeline")
+	for i, s := range win.Pipeline {
+		fmt.Fprintf(w, "  %d. %-12s %s\n", i+1, s.Phase, strings.TrimSpace(s.Policy+" "+s.Does))
+	}
+	fmt.Fprintln(w, "\nsettings")
+	width := 0
+	for _, s := range win.Settings {
+		width = max(width, len(s.Field)+len(s.Value)+3)
+	}
+	for _, s := range win.Settings {
+		where := "default"
+		if s.Origin != nil {
+			where = s.Origin.String()
+		}
+		fmt.Fprintf(w, "  %-*s  %s\n", width, s.Field+" = "+s.Value, where)
+	}
+}
+
+func at(pos *diag.Pos) string {
+	if pos == nil {
+		return ""
+	}
+	return "  (" + pos.String() + ")"
+}
+
+func requestLine(r *match.Request) string {
+	line := r.Method + " " + r.Host + r.Path
+	if r.RawQuery != "" {
+		line += "?" + r.RawQuery
+	}
+	return line
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/suuupra/gateway/internal/build"
+	"github.com/suuupra/gateway/runtime/admin"
+	"github.com/suuupra/gateway/schema/bundle"
+)
+
+// errNoGateway says that an address is not a gateway's.
+var errNoGateway = errors.New("there is no gateway's admin API at this address; is gateway.admin.apiEnabled set, and is it the address of --admin?")
+
+// gatewayTimeout bounds one request to a gateway.
+const gatewayTimeout = 10 * time.Second
+
+// askGateway reads a path of a gateway's admin API.
+func askGateway(ctx context.Context, base, path string, limit int64) ([]byte, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usagef("%q is not the URL of a gateway, e.g. http://127.0.0.1:9090", base)
+	}
+	ctx, cancel := context.WithTimeout(ctx, gatewayTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath(path).String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "gwctl/"+build.Version)
+	if token := os.Getenv("GWRUN_ADMIN_TOKEN"); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	// A redirect would carry the token to somewhere nobody named.
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask gateway: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return nil, &codeError{exitRefused, fmt.Errorf("the gateway at %s refused the token; set GWRUN_ADMIN_TOKEN", u.Redacted())}
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%s: %w", u.Redacted(), errNoGateway)
+	default:
+		return nil, fmt.Errorf("the gateway at %s answered %s", u.Redacted(), resp.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	if int64(len(body)) > limit {
+		return nil, fmt.Errorf("the gateway's answer is larger than %d bytes", limit)
+	}
+	return body, nil
+}
+
+// fetchStatus asks a gateway what it runs.
+func fetchStatus(ctx context.Context, base string) (*admin.Status, error) {
+	body, err := askGateway(ctx, base, "/admin/status", 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	var st admin.Status
+	if err := json.Unmarshal(body, &st); err != nil {
+		return nil, fmt.Errorf("read the gateway's status: %w", err)
+	}
+	return &st, nil
+}
+
+// fetchRunning reads the bundle a gateway runs.
+func fetchRunning(ctx context.Context, base string) (*bundle.Raw, error) {
+	body, err := askGateway(ctx, base, "/admin/bundle", bundle.MaxBundle+8<<20)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.DecodeArchive(body)
+}
+
+// reached reports whether a gateway runs a channel position or a later one.
+func reached(st *admin.Status, want bundle.Position) bool {
+	r := st.Running
+	return r != nil && (bundle.Position{Epoch: int64(r.Epoch), Version: int64(r.Version)}).Compare(want) >= 0
+}
+
+// statusLine says in one line how a gateway is.
+func statusLine(name string, st *admin.Status, err error) string {
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%s: %v", name, err)
+	case st.Running == nil:
+		return fmt.Sprintf("%s: nothing is running yet%s", name, failureText(st))
+	}
+	r := st.Running
+	return fmt.Sprintf("%s: %s version %d.%d, digest %s, commit %.12s%s", name, r.Environment, r.Epoch, r.Version, bundle.Digest(r.Digest).Short(), r.Commit, failureText(st))
+}
+
+func failureText(st *admin.Status) string {
+	text := ""
+	if p := st.Source.Pending; p != nil {
+		text += fmt.Sprintf("; version %d waits: %s", p.Version, p.Reason)
+	}
+	if f := st.Source.LastError; f != nil {
+		text += fmt.Sprintf("; error since %s: %s: %s", f.Since.UTC().Format(time.RFC3339), f.Code, f.Message)
+	}
+	return text
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/suuupra/gateway/schema/bundle"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// side is one of the two things a diff compares.
+type side struct {
+	cmd  *cobra.Command
+	repo *repositoryFlags
+	env  string
+}
+
+// program resolves what a user names: a directory, a .gwb file or a folder of bundles, a place with a scheme, a running
+// gateway, or a git revision of the repository in the current directory.
+func (s *side) program(name string) (*ir.Program, error) {
+	ctx := s.cmd.Context()
+	switch {
+	case strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://"):
+		return s.remote(ctx, name)
+	case strings.Contains(name, "://") || strings.HasSuffix(name, ".gwb") || isLayout(name):
+		return s.bundle(ctx, name)
+	case isDir(name):
+		return s.compile(ctx, name, s.repo.rev)
+	}
+	return s.compile(ctx, ".", name)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// isLayout tells a folder of bundles from a config repository.
+func isLayout(path string) bool {
+	_, err := os.Stat(filepath.Join(path, "oci-layout"))
+	return err == nil
+}
+
+func (s *side) compile(ctx context.Context, path, rev string) (*ir.Program, error) {
+	flags := *s.repo
+	flags.rev = rev
+	repo, err := flags.open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return repo.compile(s.cmd.ErrOrStderr(), s.env)
+}
+
+func (s *side) bundle(ctx context.Context, name string) (*ir.Program, error) {
+	raw, err := fetchBundle(ctx, name, s.env)
+	if err != nil {
+		return nil, err
+	}
+	return unpack(raw)
+}
+
+// remote is a running gateway, or a web server that bundles were published to.
+func (s *side) remote(ctx context.Context, url string) (*ir.Program, error) {
+	raw, err := fetchRunning(ctx, url)
+	if errors.Is(err, errNoGateway) {
+		return s.bundle(ctx, url)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return unpack(raw)
+}
+
+func unpack(raw *bundle.Raw) (*ir.Program, error) {
+	v, err := bundle.Peek(raw)
+	if err != nil {
+		return nil, err
+	}
+	p, err := ir.Unpack(v.Bundle)
+	if err != nil {
+		return nil, fmt.Errorf("unpack bundle: %w", err)
+	}
+	return p, nil
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/suuupra/gateway/cmd/internal/toolchain"
+	"github.com/suuupra/gateway/internal/build"
+	"github.com/suuupra/gateway/runtime"
+	"github.com/suuupra/gateway/runtime/activate"
+	"github.com/suuupra/gateway/runtime/admin"
+	"github.com/suuupra/gateway/runtime/engine"
+	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/snapshot"
+	"github.com/suuupra/gateway/runtime/state"
+	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/schema/bundle"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// station is one gateway with everything around it, wired. Dev mode and production differ in where bundles come from.
+type station struct {
+	c         *config
+	log       *slog.Logger
+	metrics   *telemetry.Metrics
+	tracers   *telemetry.Tracers
+	access    *telemetry.AccessLog
+	gateway   *runtime.Gateway
+	activator *activate.Activator
+	own       *admin.Server
+	ownServer *engine.Server // nil: reserved paths are on the data listeners
+	status    *status
+
+	serving sync.WaitGroup
+	failed  chan error // a listener that ended by itself
+}
+
+// stationOptions are what differs between dev mode and production.
+type stationOptions struct {
+	trust  *bundle.Trust
+	store  *state.Store
+	dev    bool
+	reload func()
+	out    io.Writer // of the access log
+	colour bool
+}
+
+func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error) {
+	s := &station{c: c, log: log, failed: make(chan error, 4)}
+	about := telemetry.Build{Version: build.Version}
+	var err error
+	if s.metrics, err = telemetry.New(about); err != nil {
+		return nil, err
+	}
+	s.tracers = telemetry.NewTracers(telemetry.TracerOptions{Metrics: s.metrics, Log: log, Build: about, Instance: instance()})
+	s.access = telemetry.NewAccessLog(o.out, o.colour, s.metrics, log)
+	s.status = &status{started: time.Now(), mode: c.Sync}
+	s.own = admin.New(admin.Options{
+		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Secrets: s.status, Reload: o.reload, Bundle: s.status.archive,
+		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version},
+	})
+	s.gateway = runtime.New(runtime.Options{
+		Log: log, Metrics: s.metrics, AccessLog: s.access, Own: s.own, OwnElsewhere: c.Admin != "",
+		DrainTimeout: c.DrainTimeout, DrainJitter: c.Jitter, MaxConns: c.MaxConnections,
+	})
+	s.status.gateway = s.gateway
+	s.activator = activate.New(activate.Options{
+		Trust: o.trust, Environment: c.Env, Runtime: build.Version, Mode: activate.Mode(c.Sync), Swap: s.gateway.Swap,
+		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now,
+		Builder: &snapshot.Builder{
+			Kinds: toolchain.Kinds(), Targets: toolchain.Targets(), Shared: snapshot.NewShared(), Metrics: s.metrics, Tracers: s.tracers,
+			Env: policy.Env{Log: log, Now: time.Now},
+		},
+	})
+	s.status.activator = s.activator
+	return s, nil
+}
+
+// instance names this process in traces.
+func instance() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// listenOwn opens the listener for the gateway's own paths, if it has one.
+func (s *station) listenOwn(ctx context.Context) error {
+	if s.c.Admin == "" {
+		return nil
+	}
+	l, err := listen(ctx, s.c.Admin)
+	if err != nil {
+		return err
+	}
+	s.status.listening("admin", l.Addr())
+	s.ownServer = engine.New(ownHandler{s.own}, engine.Settings{Limits: ownLimits, Timeouts: ownTimeouts, MaxConnections: 1000}, engine.Hooks{
+		AcceptFailed: func(err error) { s.log.Error("accepting on the admin listener failed", slog.Any("error", err)) },
+	})
+	s.serve("admin", l, s.ownServer.Serve)
+	return nil
+}
+
+var (
+	ownLimits   = ir.Limits{HeaderBytes: 16 << 10, HeaderFields: 100, URLBytes: 4 << 10, BodyBytes: 64 << 10}
+	ownTimeouts = ir.Timeouts{ReadHeader: 5_000, BodyIdle: 10_000, KeepAlive: 60_000}
+)
+
+// listenData opens the data listeners: those of --listen, else those the running bundle names, else :8080.
+func (s *station) listenData(ctx context.Context) error {
+	var addresses []ir.Listener
+	if s.c.Listen != "" {
+		for _, a := range strings.Split(s.c.Listen, ",") {
+			addresses = append(addresses, ir.Listener{ID: a, Address: a})
+		}
+	} else if addresses = s.gateway.Running().Gateway.Listeners; len(addresses) == 0 {
+		addresses = []ir.Listener{{ID: "default", Address: ":8080"}}
+	}
+	for _, a := range addresses {
+		l, err := listen(ctx, a.Address)
+		if err != nil {
+			return err
+		}
+		s.status.listening(a.ID, l.Addr())
+		s.log.Info("listening", slog.String("listener", a.ID), slog.String("address", l.Addr().String()))
+		s.serve(a.ID, l, s.gateway.Listen)
+	}
+	return nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+func (s *station) serve(id string, l net.Listener, serve func(net.Listener) error) {
+	s.serving.Go(func() {
+		if err := serve(l); err != nil {
+			s.failed <- fmt.Errorf("listener %s: %w", id, err)
+		}
+	})
+}
+
+// stop ends the station in the order in which nothing is lost: new connections, running exchanges, the records of both.
+func (s *station) stop() error {
+	s.status.drain()
+	ctx, cancel := context.WithTimeout(context.Background(), s.c.DrainTimeout)
+	defer cancel()
+	var errs []error
+	if err := s.gateway.Shutdown(ctx); err != nil {
+		s.log.Warn("exchanges were cut at the end of the drain timeout", slog.Duration("timeout", s.c.DrainTimeout))
+	}
+	if s.ownServer != nil {
+		s.ownServer.Close()
+	}
+	s.serving.Wait()
+	flush, done := context.WithTimeout(context.Background(), 5*time.Second)
+	defer done()
+	errs = append(errs, s.access.Close(flush))
+	s.tracers.Close()
+	return errors.Join(errs...)
+}
+
+// ownHandler serves the gateway's own paths on a listener of their own.
+type ownHandler struct{ own *admin.Server }
+
+func (h ownHandler) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {
+	runtime.ServeOwn(ctx, h.own, w, r)
+}
