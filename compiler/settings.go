@@ -9,8 +9,6 @@ import (
 	"github.com/suuupra/gateway/schema/v1"
 )
 
-// defaultName names a repository that does not name itself.
-const defaultName = "gateway"
 
 // lowerGateway fills in every default of the gateway's settings.
 func lowerGateway(g *v1.Gateway) ir.Gateway {
@@ -31,9 +29,6 @@ func lowerGateway(g *v1.Gateway) ir.Gateway {
 			Endpoint:     g.Telemetry.Tracing.Endpoint,
 			SamplePerMil: int64(math.Round(*g.Telemetry.Tracing.SampleRatio * 1000)),
 		},
-	}
-	if out.Name == "" {
-		out.Name = defaultName
 	}
 	for _, l := range g.Listeners {
 		out.Listeners = append(out.Listeners, ir.Listener{ID: l.ID, Address: l.Address})

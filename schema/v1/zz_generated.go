@@ -12,7 +12,7 @@ type File struct {
 	Upstreams []Upstream `json:"upstreams,omitempty"`
 	// Named policies, which routes take over with "use".
 	Policies []Policy `json:"policies,omitempty"`
-	// Settings that belong to no route. The base must give at least the name.
+	// Settings that belong to no route, once in each layer.
 	Gateway *Gateway `json:"gateway,omitempty"`
 	// What a tenant may own. Only in tenants/<tenant>/tenant.yaml.
 	Tenant *Tenant `json:"tenant,omitempty"`
@@ -20,8 +20,8 @@ type File struct {
 
 // Gateway: settings of the gateway as a whole.
 type Gateway struct {
-	// Name of this repository in manifests and metrics. Never taken from a remote or a path.
-	Name string `json:"name"`
+	// Name of this repository in manifests and metrics. Never taken from a remote or a path. Default: gateway.
+	Name string `json:"name,omitempty"`
 	// Addresses to serve on. Without any, gwrun serves where its own configuration says.
 	Listeners []Listener `json:"listeners,omitempty"`
 	// Proxies in front of the gateway. Only from these addresses are X-Forwarded-For, Forwarded and X-Request-Id believed.
@@ -42,6 +42,9 @@ type Gateway struct {
 
 // ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
 func (t *Gateway) ApplyDefaults() {
+	if t.Name == "" {
+		t.Name = "gateway"
+	}
 	if t.Limits == nil {
 		t.Limits = &Limits{}
 	}
@@ -311,6 +314,8 @@ type Tenant struct {
 	PathPrefixes []string `json:"pathPrefixes,omitempty"`
 	// Kinds of policy its routes may use, by field name. timeout and timeouts need no grant. Absent: none.
 	PolicyKinds []string `json:"policyKinds,omitempty"`
+	// Upstreams of the base its routes may use. Absent: none.
+	Upstreams []string `json:"upstreams,omitempty"`
 	// Whether its targets may be private and loopback addresses. Link-local and metadata addresses are never dialled. Default: false.
 	AllowPrivateAddresses bool `json:"allowPrivateAddresses,omitempty"`
 }
@@ -362,6 +367,7 @@ type Endpoint struct {
 // Defaults lists every default, in the order of the definitions.
 func Defaults() []Default {
 	return []Default{
+		{Def: "Gateway", Field: "name", Value: "gateway"},
 		{Def: "Limits", Field: "maxHeaderBytes", Value: "32KiB"},
 		{Def: "Limits", Field: "maxHeaderFields", Value: "100"},
 		{Def: "Limits", Field: "maxUrlBytes", Value: "8KiB"},
