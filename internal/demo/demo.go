@@ -34,7 +34,7 @@ func Start(ctx context.Context, addr string) (done <-chan struct{}, err error) {
 	return stopped, nil
 }
 
-// Handler answers /hello, /echo, /events and /api/users.
+// Handler answers /hello, /echo, /events, /shop and /api/users.
 func Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) {
@@ -43,6 +43,11 @@ func Handler() http.Handler {
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/echo/", echo)
 	mux.HandleFunc("/events", events)
+	for _, path := range []string{"/shop", "/shop/"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			reply(w, map[string]string{"shop": "acme", "path": r.URL.Path})
+		})
+	}
 	mux.HandleFunc("/api/users", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, []map[string]string{{"id": "1", "name": "Ada"}, {"id": "2", "name": "Grace"}})
 	})

@@ -182,11 +182,7 @@ func (a *Activator) Offer(ctx context.Context, raw *bundle.Raw, etag string) err
 }
 
 func (a *Activator) offer(ctx context.Context, raw *bundle.Raw, etag string) error {
-	last := a.position()
-	if a.current != nil && a.current.Info.Floor.Compare(last) > 0 {
-		last = a.current.Info.Floor
-	}
-	v, err := a.verify(raw, last, false)
+	v, err := a.verify(raw, a.floor(), false)
 	if err != nil {
 		return err
 	}
@@ -225,9 +221,22 @@ func (a *Activator) verify(raw *bundle.Raw, last bundle.Position, retained bool)
 	if raw.Channel == nil {
 		return nil, bundle.Refuse(bundle.ChannelMissing, "the bundle has no channel, so nobody can say whether it is the current one; publish it with gwctl apply, or put a channel into the file with gwctl sign --channel-key")
 	}
-	return bundle.Verify(raw, bundle.Check{
+	return bundle.Verify(raw, a.check(last, retained))
+}
+
+func (a *Activator) check(last bundle.Position, retained bool) bundle.Check {
+	return bundle.Check{
 		Trust: a.o.Trust, Environment: a.o.Environment, Runtime: a.o.Runtime, Now: a.o.Now(), Last: last, Retained: retained,
-	})
+	}
+}
+
+// floor is the position that nothing older may follow: what serves, or what served before a restart if that was newer.
+func (a *Activator) floor() bundle.Position {
+	last := a.position()
+	if a.current != nil && a.current.Info.Floor.Compare(last) > 0 {
+		last = a.current.Info.Floor
+	}
+	return last
 }
 
 // live makes a snapshot the running one.

@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -84,6 +85,8 @@ type Drift struct {
 	CheckedAt     time.Time    `json:"checkedAt"`
 	CommitsBehind *int         `json:"commitsBehind"` // null: not known
 	Classes       []DriftClass `json:"classes"`
+	// Source is the comparison with the repository in full; null if none was made.
+	Source *drift.Report `json:"source"`
 }
 
 // DriftClass is one kind of drift: source, live, fleet or trust.

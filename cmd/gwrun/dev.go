@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/suuupra/gateway/internal/demo"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+// devFlags are the settings of dev mode.
+type devFlags struct {
+	env, listen, demo string
+}
+
+func newDev() *cobra.Command {
+	var f devFlags
+	cmd := &cobra.Command{
+		Use: "dev [PATH]", Short: "Serve a config repository from disk, and follow every save", Args: cobra.MaximumNArgs(1),
+		Long: `dev compiles a config repository, signs it with a throw-away key, serves it, and swaps in every change that compiles as soon
+as it is saved. A change with an error is printed as gwctl prints it, and the old configuration goes on serving. A demo upstream
+for the example repository is served beside it. The admin API needs no token from this machine. Not for production.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := "."
+			if len(args) > 0 {
+				path = args[0]
+			}
+			return f.run(cmd.Context(), path, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVar(&f.env, "env", "", "environment to serve (default: dev if there is one, else the base)")
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to serve on")
+	cmd.Flags().StringVar(&f.demo, "demo", "127.0.0.1:18081", "address of the demo upstream; empty for none")
+	return cmd
+}
+
+func (f *devFlags) run(ctx context.Context, path string, stdout, stderr io.Writer) error {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return usagef("%q is not a directory", path)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := &config{
+		Env: f.env, Listen: f.listen, Sync: "auto", LogLevel: "warn", LogFormat: "text",
+		DrainTimeout: 5 * time.Second, Jitter: time.Second,
+	}
+	log := newLogger(c, stderr)
+	p, err := newPress(path, f.env)
+	if err != nil {
+		return err
+	}
+	s, err := newStation(c, log, stationOptions{trust: p.trust, dev: true, reload: p.poke, out: stdout, colour: isTerminal(stdout)})
+	if err != nil {
+		return err
+	}
+	s.status.set(func() { s.status.kind = "dev " + path })
+	demoDone := make(<-chan struct{})
+	if f.demo != "" {
+		if demoDone, err = demo.Start(ctx, f.demo); err != nil {
+			fmt.Fprintf(stderr, "gwrun: %v; choose another address with --demo, or none with --demo ''\n", err)
+			f.demo = ""
+		}
+	}
+	if err := s.listenData(ctx); err != nil {
+		cancel()
+		return errors.Join(err, s.stop())
+	}
+	fmt.Fprintf(stderr, "gwrun: serving %s on http://%s; edit a file and save it\n", path, s.address())
+	p.follow(ctx, s, stderr, func(first bool, prog *ir.Program) {
+		if first {
+			f.greet(stderr, s.address(), prog)
+		}
+	})
+	err = s.stop()
+	cancel()
+	if f.demo != "" {
+		<-demoDone
+	}
+	return err
+}
+
+// address is where a browser on this machine finds the gateway.
+func (s *station) address() string {
+	s.status.mu.Lock()
+	defer s.status.mu.Unlock()
+	for _, l := range s.status.listeners {
+		host, port, err := net.SplitHostPort(l.Address)
+		if err != nil {
+			continue
+		}
+		if ip := net.ParseIP(host); ip != nil && (ip.IsUnspecified() || ip.IsLoopback()) {
+			host = "localhost"
+		}
+		return net.JoinHostPort(host, port)
+	}
+	return s.c.Listen
+}
+
+// greet prints what to try.
+func (f *devFlags) greet(w io.Writer, address string, p *ir.Program) {
+	fmt.Fprintln(w, "\ntry:")
+	fmt.Fprintf(w, "  curl http://%s/health\n", address)
+	shown := 0
+	for i := range p.Routes {
+		m := &p.Routes[i].Match
+		if m.Path == "" || shown == 6 {
+			continue
+		}
+		shown++
+		line := "curl"
+		if strings.HasPrefix(p.Routes[i].ID, "events") {
+			line += " -N"
+		}
+		if m.Host != "" {
+			line += " -H 'Host: " + strings.Replace(m.Host, "*", "www", 1) + "'"
+		}
+		fmt.Fprintf(w, "  %-64s # route %s\n", line+" http://"+address+samplePath(m.Path), p.Routes[i].ID)
+	}
+	if p.Gateway.Admin.APIEnabled {
+		fmt.Fprintf(w, "  curl http://%s/admin/status\n", address)
+		if p.Gateway.Admin.DashboardUIEnabled {
+			fmt.Fprintf(w, "  open http://%s/admin/ui\n", address)
+		}
+	}
+	fmt.Fprintf(w, "  curl http://%s/metrics\n\n", address)
+}
+
+// samplePath makes a path that a pattern takes.
+func samplePath(pattern string) string {
+	segments := strings.Split(pattern, "/")
+	for i, s := range segments {
+		switch {
+		case strings.HasPrefix(s, "{"):
+			segments[i] = "1"
+		case s == "*":
+			segments[i] = ""
+		}
+	}
+	return strings.TrimSuffix(filepath.ToSlash(strings.Join(segments, "/")), "/")
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/suuupra/gateway/internal/build"
+	"github.com/suuupra/gateway/internal/depot"
+	"github.com/suuupra/gateway/runtime/source"
+	"github.com/suuupra/gateway/runtime/state"
+	"github.com/suuupra/gateway/schema/bundle"
+)
+
+// newLogger writes to standard error: standard output belongs to the access log.
+func newLogger(c *config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+func (c *config) check() error {
+	switch {
+	case c.Bundle == "":
+		return usagef("--bundle is required: where bundles come from (or try: gwrun dev)")
+	case c.Trust == "":
+		return usagef("--trust is required: the trust.json that says whose bundles may run here")
+	case c.Env == "":
+		return usagef("--env is required: the environment this gateway belongs to")
+	}
+	return nil
+}
+
+// serve is gwrun in production.
+func serve(ctx context.Context, c *config, stdout, stderr io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	log := newLogger(c, stderr)
+	raw, err := os.ReadFile(c.Trust)
+	if err != nil {
+		return err
+	}
+	trust, err := bundle.ParseTrust(raw)
+	if err != nil {
+		return err
+	}
+	from, err := source.Open(c.Bundle, c.Env, source.Options{
+		Credentials: depot.CredentialsFrom(os.Getenv, "GWRUN"), UserAgent: "gwrun/" + build.Version,
+	})
+	if err != nil {
+		return &codeError{exitUsage, err}
+	}
+	defer func() { _ = from.Close() }() // nothing is buffered in it
+	var store *state.Store
+	if c.State != "" {
+		if store, err = state.Open(c.State); err != nil {
+			return err
+		}
+	} else {
+		log.Warn("no --state directory: after a restart the gateway has nothing to serve until its source answers")
+	}
+
+	var poller *source.Poller
+	s, err := newStation(c, log, stationOptions{trust: trust, store: store, reload: func() { poller.Poke() }, out: stdout})
+	if err != nil {
+		return err
+	}
+	restored, err := s.activator.Restore(ctx)
+	if err != nil {
+		log.Error("the kept bundles cannot be read", slog.Any("error", err))
+	}
+	poller = s.poller(from)
+	return s.run(ctx, from, poller, restored)
+}
+
+// poller brings what the source has to the activator.
+func (s *station) poller(from *source.Source) *source.Poller {
+	pace := from.Pace()
+	if !from.Local() {
+		pace.Interval = s.c.Poll
+	}
+	s.status.set(func() { s.status.kind = from.String() })
+	var stock func(bundle.Digest) ([]byte, bool)
+	return source.NewPoller(source.Config{
+		From: from, Pace: pace, Last: s.activator.ETag(),
+		Handle: func(ctx context.Context, r *source.Received) error { return s.activator.Offer(ctx, r.Raw, r.ETag) },
+		Check: func(channel, manifest []byte) error { // comes before the first blob is asked for
+			stock = s.activator.Stock()
+			return s.activator.Precheck(channel, manifest)
+		},
+		Have: func(d bundle.Digest) ([]byte, bool) {
+			if stock == nil || from.Local() {
+				return nil, false
+			}
+			return stock(d)
+		},
+		Report: func(st source.Status) {
+			if st.Err != nil && st.Failures == 1 && st.Stage == source.StageFetch {
+				s.log.Warn("the source cannot be read; serving what runs", slog.Any("error", st.Err))
+			}
+			s.status.set(func() { s.status.source = st })
+		},
+	})
+}
+
+// run serves until ctx ends or a listener fails.
+func (s *station) run(ctx context.Context, from *source.Source, poller *source.Poller, restored bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var background sync.WaitGroup
+	err := s.listenOwn(ctx)
+	if err == nil && (s.c.Listen != "" || restored) {
+		err = s.listenData(ctx)
+	}
+	if err == nil {
+		err = s.startDrift(ctx, &background)
+	}
+	if err == nil {
+		background.Go(func() { poller.Run(ctx) })
+		background.Go(func() { from.Watch(ctx, poller.Poke) })
+		background.Go(func() { s.watchExpiry(ctx) })
+		if s.c.Listen == "" && !restored {
+			err = s.listenWhenActive(ctx)
+		}
+	}
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			s.log.Info("stopping", slog.Duration("drain", s.c.DrainTimeout))
+		case err = <-s.failed:
+		}
+	}
+	cancel()
+	background.Wait()
+	return errors.Join(err, s.stop())
+}
+
+// listenWhenActive waits for the first bundle, which names the listeners.
+func (s *station) listenWhenActive(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.gateway.Running().IsEmpty() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-tick.C:
+		}
+	}
+	return s.listenData(ctx)
+}
+
+// watchExpiry says loudly, once an hour, that the running channel has expired: nothing new can be activated from it.
+func (s *station) watchExpiry(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	var said time.Time
+	for {
+		info := s.gateway.Running().Info
+		if now := time.Now(); !info.ExpiresAt.IsZero() && now.After(info.ExpiresAt) && now.Sub(said) >= time.Hour {
+			said = now
+			s.log.Error("the channel of the running bundle has expired; serving it, and activating nothing until a newer one is published",
+				slog.String("version", info.Position.String()), slog.Time("expiredAt", info.ExpiresAt))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
