@@ -9,7 +9,6 @@ import (
 	"github.com/suuupra/gateway/schema/v1"
 )
 
-
 // lowerGateway fills in every default of the gateway's settings.
 func lowerGateway(g *v1.Gateway) ir.Gateway {
 	g.ApplyDefaults()
