@@ -196,10 +196,14 @@ func (c *conn) finish() bool {
 	if !c.resp.started {
 		c.resp.problem(500, "no_response", "the request was not answered")
 	}
+	over := c.exchange.Load().Err() != nil // the client has gone, or the exchange was cut: what was sent ahead is void
 	if err := c.resp.end(); err != nil || c.resp.cut {
 		if c.resp.ambiguous() {
 			_ = c.wire.Reset()
 		}
+		return false
+	}
+	if over {
 		return false
 	}
 	if !c.bodyRead.Load() && !c.drainBody() {
@@ -275,6 +279,9 @@ func (c *conn) closeIfIdle() {
 // kill ends the connection whatever it does.
 func (c *conn) kill() {
 	c.state.Store(connClosed)
+	if x := c.exchange.Load(); x != nil {
+		x.cancel()
+	}
 	c.wire.Interrupt()
 	_ = c.wire.Close()
 }

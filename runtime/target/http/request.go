@@ -239,8 +239,9 @@ func (c *call) body() error {
 		return nil
 	}
 	buffered, ok := r.Body.(httpmsg.BufferedBody)
-	wait := !ok || r.ContentLength >= 0 && r.ContentLength <= gather
-	if r.ExpectContinue && wait || !ok && (r.ContentLength < 0 || r.ContentLength > gather) {
+	wait := r.ContentLength >= 0 && r.ContentLength <= gather && !r.ExpectContinue
+	c.held = r.ExpectContinue
+	if !wait && !ok {
 		return nil
 	}
 	for start := len(*c.out); len(*c.out)-start < gather; {
@@ -253,6 +254,7 @@ func (c *call) body() error {
 			n, err = buffered.ReadBuffered(piece[:])
 		}
 		if n > 0 {
+			c.held = false // the client does not wait to be told
 			*c.out = c.appendData(*c.out, piece[:n])
 		}
 		gatherPool.Put(piece)

@@ -117,6 +117,7 @@ type call struct {
 	out     *[]byte // head and what was there of the body
 	whole   bool    // out holds the whole request
 	chunked bool    // the body goes out in chunks
+	held    bool    // the client waits for 100 (Continue), and so does the body
 	up      *uplink
 	conn    *upstream.Conn
 	stop    func() // for contexts without a slot

@@ -86,7 +86,7 @@ func (u *uplink) proceed() { u.once.Do(func() { close(u.goOn) }) }
 // run copies the body.
 func (u *uplink) run() {
 	defer close(u.done)
-	if u.c.r.ExpectContinue && !u.awaitContinue() {
+	if u.c.held && !u.awaitContinue() {
 		return
 	}
 	buf := uplinkBuffers.Get().(*[uplinkSize]byte)
