@@ -130,9 +130,7 @@ func pack(objects ...packed) []byte {
 		if o.kind == 7 {
 			b.Write(make([]byte, 20))
 		}
-		z := zlib.NewWriter(&b)
-		z.Write(o.data)
-		z.Close()
+		b.Write(o.data)
 	}
 	sum := sha1.Sum(b.Bytes())
 	return append(b.Bytes(), sum[:]...)
@@ -141,27 +139,36 @@ func pack(objects ...packed) []byte {
 type packed struct {
 	kind   int // 3 is a blob, 7 a delta against a named object
 	length uint64
-	data   []byte
+	data   []byte // compressed
+}
+
+func deflate(data []byte) []byte {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	z.Write(data)
+	z.Close()
+	return b.Bytes()
 }
 
 // TestPackBombs: little on the wire, gigabytes unpacked. The heap must not follow.
 func TestPackBombs(t *testing.T) {
-	zeros := make([]byte, 16<<20)
+	const size = 16 << 20
+	zeros := deflate(make([]byte, size))
 	delta := binary.AppendUvarint(binary.AppendUvarint(nil, 10), 8<<30) // "makes 8 GiB"
 	many := make([]packed, 20)
 	for i := range many {
-		many[i] = packed{3, uint64(len(zeros)), zeros}
+		many[i] = packed{3, size, zeros}
 	}
 	for name, data := range map[string][]byte{
-		"a blob of 1 TiB":             pack(packed{3, 1 << 40, nil}),
+		"a blob of 1 TiB":             pack(packed{3, 1 << 40, deflate(nil)}),
 		"a blob longer than it says":  pack(packed{3, 10, zeros}),
-		"a delta that makes 8 GiB":    pack(packed{7, uint64(len(delta)), delta}),
-		"a delta without sizes":       pack(packed{7, 0, nil}),
+		"a delta that makes 8 GiB":    pack(packed{7, uint64(len(delta)), deflate(delta)}),
+		"a delta without sizes":       pack(packed{7, 0, deflate(nil)}),
 		"many blobs, 320 MiB of them": pack(many...),
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		err := unpack(bytes.NewReader(data), memory.NewStorage())
+		_, err := unpack(bytes.NewReader(data), memory.NewStorage())
 		runtime.ReadMemStats(&after)
 		if err == nil {
 			t.Errorf("%s: unpacked", name)
@@ -170,9 +177,9 @@ func TestPackBombs(t *testing.T) {
 			t.Errorf("%s: allocated %d MiB", name, grown>>20)
 		}
 	}
-	fine := pack(packed{3, 5, []byte("hello")})
+	fine := pack(packed{3, 5, deflate([]byte("hello"))})
 	store := memory.NewStorage()
-	if err := unpack(bytes.NewReader(fine), store); err != nil || len(store.Blobs) != 1 {
+	if _, err := unpack(bytes.NewReader(fine), store); err != nil || len(store.Blobs) != 1 {
 		t.Errorf("a plain pack: %v", err)
 	}
 }

@@ -210,7 +210,9 @@ func (f *fetcher) shards(ctx context.Context, layers []bundle.Descriptor) error 
 	for _, layer := range layers {
 		mu.Lock()
 		_, seen := blobs[layer.Digest]
-		blobs[layer.Digest] = nil
+		if !seen {
+			blobs[layer.Digest] = nil // on its way
+		}
 		mu.Unlock()
 		if seen {
 			continue

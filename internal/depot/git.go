@@ -35,6 +35,7 @@ type gitDepot struct {
 	mu    sync.Mutex
 	store *memory.Storage
 	tip   plumbing.Hash     // what store holds, zero if nothing
+	size  int64             // bytes unpacked into it
 	puts  map[string][]byte // file name to content, for the next commit
 }
 
@@ -113,6 +114,10 @@ func (g *gitDepot) Close() error {
 
 func (g *gitDepot) explain(operation string, err error) error {
 	var answer *githttp.Err
+	var wrapped *plumbing.UnexpectedError // which hides its cause from errors.As
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
 	switch {
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		err = fmt.Errorf("the repository: %w", ErrNotFound)
@@ -165,32 +170,61 @@ func (g *gitDepot) sync(ctx context.Context, last string) (plumbing.Hash, error)
 	case tip == g.tip:
 		return tip, nil
 	}
+	if !g.tip.IsZero() && g.size < maxUnpacked/2 {
+		if err := g.fetch(ctx, session, adv, tip, g.tip); err == nil {
+			return tip, nil
+		} else if ctx.Err() != nil {
+			return plumbing.ZeroHash, err
+		}
+	}
+	// From the start: what was there is too much by now, or the server could not build on it (a rewritten branch).
+	g.store, g.tip, g.size = memory.NewStorage(), plumbing.ZeroHash, 0
+	return tip, g.fetch(ctx, session, adv, tip, plumbing.ZeroHash)
+}
+
+// fetch asks for the tree of one commit, without its history, and without what another commit had.
+func (g *gitDepot) fetch(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs, tip, have plumbing.Hash) error {
 	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
 	req.Capabilities.Delete(capability.Sideband)
 	req.Capabilities.Delete(capability.Sideband64k)
-	if adv.Capabilities.Supports(capability.NoProgress) {
-		if err := req.Capabilities.Set(capability.NoProgress); err != nil {
-			return plumbing.ZeroHash, err
+	shallow := adv.Capabilities.Supports(capability.Shallow)
+	for c, wanted := range map[capability.Capability]bool{
+		capability.NoProgress: adv.Capabilities.Supports(capability.NoProgress), capability.Shallow: shallow,
+	} {
+		if wanted {
+			if err := req.Capabilities.Set(c); err != nil {
+				return err
+			}
 		}
 	}
 	req.Wants = []plumbing.Hash{tip}
-	if adv.Capabilities.Supports(capability.Shallow) {
-		if err := req.Capabilities.Set(capability.Shallow); err != nil {
-			return plumbing.ZeroHash, err
-		}
+	if shallow {
 		req.Depth = packp.DepthCommits(1)
+	}
+	if !have.IsZero() {
+		// Only for a thin pack does the server look at what a shallow client has.
+		if err := req.Capabilities.Set(capability.ThinPack); err != nil {
+			return err
+		}
+		req.Haves = []plumbing.Hash{have}
+		if shallow {
+			req.Shallows = []plumbing.Hash{have}
+		}
 	}
 	resp, err := session.UploadPack(ctx, req)
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return err
 	}
 	defer resp.Close()
-	store := memory.NewStorage()
-	if err := unpack(resp, store); err != nil {
-		return plumbing.ZeroHash, err
+	size, err := unpack(resp, g.store)
+	if err != nil {
+		return err
 	}
-	g.store, g.tip = store, tip
-	return tip, nil
+	if _, err := object.GetCommit(g.store, tip); err != nil {
+		return fmt.Errorf("the server sent another commit than %s: %w", tip, err)
+	}
+	g.tip, g.size = tip, g.size+size
+	return nil
 }
 
 // view describes the layout in a commit.
@@ -241,14 +275,15 @@ func treeFile(tree *object.Tree, name string, limit int64) ([]byte, error) {
 }
 
 // unpack stores the objects of a pack, after it has looked at how large they would become: deltas and zlib streams can
-// describe gigabytes in a few bytes.
-func unpack(r io.Reader, store *memory.Storage) error {
+// describe gigabytes in a few bytes. It returns how large they are.
+func unpack(r io.Reader, store *memory.Storage) (int64, error) {
 	data, err := readAll(r, maxPack)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := measurePack(data); err != nil {
-		return err
+	size, err := measurePack(data)
+	if err != nil {
+		return 0, err
 	}
-	return updateStorage(store, bytes.NewReader(data))
+	return size, updateStorage(store, bytes.NewReader(data))
 }

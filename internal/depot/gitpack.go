@@ -22,41 +22,41 @@ func updateStorage(store *memory.Storage, r io.Reader) error {
 }
 
 // measurePack adds up what the objects of a pack unpack to, and refuses too much, without keeping any of them.
-func measurePack(data []byte) error {
+func measurePack(data []byte) (int64, error) {
 	s := packfile.NewScanner(bytes.NewReader(data))
 	_, count, err := s.Header()
 	if err != nil {
-		return fmt.Errorf("read pack: %w", err)
+		return 0, fmt.Errorf("read pack: %w", err)
 	}
 	if count > maxPackObjects {
-		return errTooMuch()
+		return 0, errTooMuch()
 	}
 	total := int64(0)
 	for range count {
 		h, err := s.NextObjectHeader()
 		if err != nil {
-			return fmt.Errorf("read pack: %w", err)
+			return 0, fmt.Errorf("read pack: %w", err)
 		}
 		if h.Length < 0 || h.Length > maxUnpacked {
-			return errTooMuch()
+			return 0, errTooMuch()
 		}
 		w := &measure{left: h.Length}
 		if _, _, err := s.NextObject(w); err != nil {
-			return fmt.Errorf("read pack: %w", err)
+			return 0, fmt.Errorf("read pack: %w", err)
 		}
 		total += h.Length
 		if h.Type.IsDelta() {
 			size, err := deltaTarget(w.head)
 			if err != nil {
-				return err
+				return 0, err
 			}
 			total += size
 		}
 		if total > maxUnpacked {
-			return errTooMuch()
+			return 0, errTooMuch()
 		}
 	}
-	return nil
+	return total, nil
 }
 
 // measure counts what it is given, against the length that was announced, and keeps the first bytes.

@@ -45,7 +45,8 @@ type Stage string
 
 // The stages.
 const (
-	StageFetch  Stage = "fetch"  // the source did not answer, or not with a bundle
+	StageFetch  Stage = "fetch"  // the source did not answer
+	StageVerify Stage = "verify" // it answered with something else than a bundle we may take
 	StageHandle Stage = "handle" // the bundle was not accepted
 )
 
@@ -126,8 +127,8 @@ func (p *Poller) poll(ctx context.Context) (wait, rest time.Duration) {
 	switch {
 	case errors.Is(err, ErrNotModified):
 		s.LastAnswer, err = time.Now(), nil
-	case errors.As(err, &refused): // it answered, but with something else than a bundle we may take
-		s.LastAnswer = time.Now()
+	case errors.As(err, &refused):
+		s.LastAnswer, stage = time.Now(), StageVerify
 	case err == nil:
 		s.LastAnswer, s.LastDownload = time.Now(), time.Now()
 		stage = StageHandle
@@ -162,7 +163,8 @@ func (p *Poller) account(s *Status, stage Stage, err error) (wait, rest time.Dur
 	}
 	s.Failures++
 	s.Err, s.Stage = fmt.Errorf("%s bundle: %w", stage, err), stage
-	if stage == StageFetch {
+	// Only a source in trouble is left alone for longer. What it lacks or has wrong may be mended any moment.
+	if stage == StageFetch && !errors.Is(err, ErrNotFound) {
 		for range min(s.Failures-1, 32) { // the first failure changes nothing yet
 			wait = min(2*wait, max(pace.Backoff, pace.Interval))
 		}

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,6 +135,28 @@ func TestPollerBackoff(t *testing.T) {
 		}
 		if st := p.Status(); st.Err != nil || st.Failures != 0 || !st.Since.IsZero() {
 			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// TestPollerKeepsItsPace while the source is well and only its content is not: the next publication mends it.
+func TestPollerKeepsItsPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			err   error
+			stage Stage
+		}{
+			{bundle.Refuse(bundle.ChannelExpired, "it expired"), StageVerify},
+			{fmt.Errorf("channel-prod: %w", ErrNotFound), StageFetch},
+		} {
+			s := &script{answers: []func(Request) (*Received, error){fail(c.err)}}
+			p := run(t, s, Config{}, 100*time.Second, nil)
+			if got := seconds(s.at); !equal(got, []int{0, 30, 60, 90}) {
+				t.Errorf("%v: polled at %v", c.err, got)
+			}
+			if st := p.Status(); st.Stage != c.stage || st.Failures != 4 {
+				t.Errorf("%v: status %+v", c.err, st)
+			}
 		}
 	})
 }
