@@ -11,7 +11,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
@@ -84,10 +86,16 @@ func Dir(ctx context.Context, dir string) (*Tree, error) {
 // Git reads the config repository in dir as it is at a git revision: a branch, a remote-tracking branch, a tag, a
 // full or short hash, HEAD, each optionally followed by ~n or ^n. An unknown one is an *UnknownRevisionError.
 func Git(ctx context.Context, dir, rev string) (*Tree, error) {
+	return Folder(ctx, dir, "", rev)
+}
+
+// Folder is Git for a config repository that is a folder, given by its slash path from dir, which may be a bare repository.
+func Folder(ctx context.Context, dir, folder, rev string) (*Tree, error) {
 	repo, err := OpenRepo(dir)
 	if err != nil {
 		return nil, err
 	}
+	repo.sub = strings.Trim(path.Join(repo.sub, folder), "/")
 	commit, err := repo.Resolve(rev)
 	if err != nil {
 		return nil, err
