@@ -1,0 +1,147 @@
+package drift
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+)
+
+// What a git server may send. A pack says in a few bytes what takes gigabytes to unpack, so both are bounded.
+const (
+	maxPack       = 256 << 20
+	maxUnpacked   = 2 << 30
+	maxObject     = 32 << 20
+	maxObjects    = 2_000_000
+	maxAdvertised = 32 << 20 // the list of refs
+	maxExcuse     = 64 << 10 // what an error says
+)
+
+// errTooLarge is a repository over one of the bounds.
+type errTooLarge struct{ what string }
+
+func (e *errTooLarge) Error() string { return "the repository is too large: " + e.what }
+
+// limits are the bounds in force; tests of the bounds make them small.
+type limits struct{ pack, unpacked, object int64 }
+
+// copyPack copies a pack as it arrives, up to the bound.
+func (l limits) copyPack(w io.Writer, r io.Reader) error {
+	n, err := io.Copy(w, io.LimitReader(r, l.pack+1))
+	if err != nil {
+		return fmt.Errorf("receive pack: %w", err)
+	}
+	if n > l.pack {
+		return &errTooLarge{fmt.Sprintf("a pack of more than %d MiB", l.pack>>20)}
+	}
+	return nil
+}
+
+// measure looks at every object of a pack, one at a time, and adds up what they unpack to.
+func (l limits) measure(r io.Reader) error {
+	s := packfile.NewScanner(r)
+	_, count, err := s.Header()
+	if err != nil {
+		return fmt.Errorf("read pack: %w", err)
+	}
+	if count > maxObjects {
+		return &errTooLarge{fmt.Sprintf("more than %d objects in a pack", maxObjects)}
+	}
+	total := int64(0)
+	for range count {
+		h, err := s.NextObjectHeader()
+		if err != nil {
+			return fmt.Errorf("read pack: %w", err)
+		}
+		sizes := []int64{h.Length}
+		if h.Length >= 0 && h.Length <= l.object {
+			w := &prefix{} // the scanner itself refuses an object longer than it says
+			if _, _, err := s.NextObject(w); err != nil {
+				return fmt.Errorf("read pack: %w", err)
+			}
+			if h.Type.IsDelta() {
+				size, err := deltaTarget(w.head)
+				if err != nil {
+					return err
+				}
+				sizes = append(sizes, size)
+			}
+		}
+		for _, size := range sizes {
+			if size < 0 || size > l.object {
+				return &errTooLarge{fmt.Sprintf("an object of more than %d MiB", l.object>>20)}
+			}
+			total += size
+		}
+		if total > l.unpacked {
+			return &errTooLarge{fmt.Sprintf("a pack of more than %d MiB once unpacked", l.unpacked>>20)}
+		}
+	}
+	return nil
+}
+
+// prefix keeps the first bytes it is given, and drops the rest.
+type prefix struct{ head []byte }
+
+func (p *prefix) Write(b []byte) (int, error) {
+	if n := 2*binary.MaxVarintLen64 - len(p.head); n > 0 {
+		p.head = append(p.head, b[:min(n, len(b))]...)
+	}
+	return len(b), nil
+}
+
+// deltaTarget reads the size of what a delta makes, the second number of its header; -1 stands for more than fits.
+func deltaTarget(head []byte) (int64, error) {
+	_, n := binary.Uvarint(head)
+	if n <= 0 {
+		return 0, errors.New("read pack: a delta without sizes")
+	}
+	size, m := binary.Uvarint(head[n:])
+	if m == 0 {
+		return 0, errors.New("read pack: a delta without sizes")
+	}
+	if m < 0 || int64(size) < 0 {
+		return -1, nil
+	}
+	return int64(size), nil
+}
+
+// bounded cuts off answers that do not end.
+type bounded struct {
+	next http.RoundTripper
+	pack int64
+}
+
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.next.RoundTrip(req)
+	if err != nil {
+		return resp, err
+	}
+	limit := b.pack + 1<<20 // copyPack has the last word; this is for what is read before it
+	switch {
+	case resp.StatusCode >= http.StatusMultipleChoices:
+		limit = maxExcuse
+	case strings.HasSuffix(req.URL.Path, "/info/refs"):
+		limit = maxAdvertised
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit}
+	return resp, nil
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, &errTooLarge{"an answer that does not end"}
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
