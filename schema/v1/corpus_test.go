@@ -2,6 +2,7 @@ package v1
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"gopkg.in/yaml.v3"
@@ -13,47 +14,74 @@ import (
 // parse reads YAML into nodes, with positions in f.yaml.
 func parse(t testing.TB, src string) *schema.Node {
 	t.Helper()
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(src), &doc); err != nil {
-		t.Fatalf("test document: %v\n%s", err, src)
+	n := tryParse(src)
+	if n == nil {
+		t.Fatalf("test document:\n%s", src)
 	}
-	return convert(t, doc.Content[0])
+	return n
 }
 
-func convert(t testing.TB, y *yaml.Node) *schema.Node {
-	t.Helper()
+// tryParse returns nil for what is no YAML, or uses more of it than the tests need.
+func tryParse(src string) *schema.Node {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(src), &doc); err != nil || len(doc.Content) == 0 {
+		return nil
+	}
+	return convert(doc.Content[0])
+}
+
+func convert(y *yaml.Node) *schema.Node {
 	n := &schema.Node{Pos: diag.Pos{File: "f.yaml", Line: y.Line, Col: y.Column}, Width: len(y.Value)}
-	var err error
 	switch y.Kind {
 	case yaml.SequenceNode:
 		n.Kind = schema.List
 		for _, c := range y.Content {
-			n.Items = append(n.Items, convert(t, c))
+			item := convert(c)
+			if item == nil {
+				return nil
+			}
+			n.Items = append(n.Items, item)
 		}
+		return n
 	case yaml.MappingNode:
-		n.Kind = schema.Map
-		for i := 0; i < len(y.Content); i += 2 {
-			k := y.Content[i]
-			n.Fields = append(n.Fields, schema.Field{
-				Name: k.Value, Pos: diag.Pos{File: "f.yaml", Line: k.Line, Col: k.Column}, Value: convert(t, y.Content[i+1]),
-			})
+		return convertMap(n, y)
+	case yaml.ScalarNode:
+		return convertScalar(n, y)
+	}
+	return nil
+}
+
+func convertMap(n *schema.Node, y *yaml.Node) *schema.Node {
+	n.Kind = schema.Map
+	for i := 0; i < len(y.Content); i += 2 {
+		k, v := y.Content[i], convert(y.Content[i+1])
+		if v == nil || k.Kind != yaml.ScalarNode || n.Get(k.Value) != nil {
+			return nil
+		}
+		n.Fields = append(n.Fields, schema.Field{Name: k.Value, Pos: diag.Pos{File: "f.yaml", Line: k.Line, Col: k.Column}, Value: v})
+	}
+	return n
+}
+
+func convertScalar(n *schema.Node, y *yaml.Node) *schema.Node {
+	var err error
+	switch y.Tag {
+	case "!!null":
+		n.Kind = schema.Null
+	case "!!bool":
+		n.Kind, err = schema.Bool, y.Decode(&n.Bool)
+	case "!!int":
+		n.Kind, err = schema.Int, y.Decode(&n.Int)
+	case "!!float":
+		n.Kind, err = schema.Float, y.Decode(&n.Float)
+		if math.IsNaN(n.Float) || math.IsInf(n.Float, 0) {
+			return nil // no JSON
 		}
 	default:
-		switch y.Tag {
-		case "!!null":
-			n.Kind = schema.Null
-		case "!!bool":
-			n.Kind, err = schema.Bool, y.Decode(&n.Bool)
-		case "!!int":
-			n.Kind, err = schema.Int, y.Decode(&n.Int)
-		case "!!float":
-			n.Kind, err = schema.Float, y.Decode(&n.Float)
-		default:
-			n.Kind, n.Str = schema.String, y.Value
-		}
+		n.Kind, n.Str = schema.String, y.Value
 	}
 	if err != nil {
-		t.Fatal(err)
+		return nil
 	}
 	return n
 }

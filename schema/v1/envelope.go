@@ -19,7 +19,10 @@ func (w *walker) envelope(n *schema.Node, root *loc) {
 		w.diags.Add(d)
 		return
 	}
-	CheckAPIVersion(n, []string{APIVersion}, w.diags)
+	if v := n.Get("apiVersion"); CheckAPIVersion(n, []string{APIVersion}, w.diags) == "" && v != nil {
+		CheckSecrets(n, root.name, w.diags)
+		return // another version has other keys
+	}
 	for i := range n.Fields {
 		f := &n.Fields[i]
 		field := file.Map.Field(f.Name)

@@ -73,6 +73,9 @@ func (l *loc) object(def string, n *schema.Node) string {
 	if id := n.Get("id").Text(); id != "" && len(id) <= 128 {
 		return lowerFirst(def) + " " + strconv.Quote(id)
 	}
+	if l.up == nil && l.name == "" && def != "File" {
+		return "the " + lowerFirst(def)
+	}
 	return l.short()
 }
 

@@ -39,6 +39,8 @@ func (w *walker) meaning(s *shape.Shape, n *schema.Node, where *loc) bool {
 		w.network(n, where)
 	case "host":
 		w.host(n, where)
+	case "hostHeader":
+		w.hostHeader(n, where)
 	case "policyKind":
 		w.policyKind(n, where)
 	}
@@ -151,7 +153,16 @@ func (w *walker) host(n *schema.Node, where *loc) {
 	}
 }
 
-// policyKind takes every policy there is, and those to come: a grant may be older than the policy.
+func (w *walker) hostHeader(n *schema.Node, where *loc) {
+	host, port := n.Str, "80"
+	if h, p, err := net.SplitHostPort(n.Str); err == nil {
+		host, port = h, p
+	}
+	if !validHostname(strings.Trim(host, "[]")) || !validPort(port) {
+		w.diags.Add(at("GW2125", n, where, "%s is %s, must be a host name, with a port from 1 to 65535 if need be", where.short(), shown(n)))
+	}
+}
+
 func (w *walker) policyKind(n *schema.Node, where *loc) {
 	names := fieldNames(shapes()["RoutePolicy"])
 	if slices.Contains(names, n.Str) {
@@ -176,6 +187,7 @@ func reworded(s *shape.Shape, text string) string {
 	case "duration":
 		better = rewordedDuration(compact)
 	case "size":
+		better = compact + "B"
 		if i := strings.IndexFunc(compact, func(r rune) bool { return r < '0' || r > '9' }); i > 0 {
 			if strings.ContainsRune("kmg", rune(compact[i])) && slices.Contains([]string{"", "b", "i", "ib"}, compact[i+1:]) {
 				better = compact[:i] + strings.ToUpper(compact[i:i+1]) + "iB"
@@ -191,7 +203,7 @@ func reworded(s *shape.Shape, text string) string {
 		if validPort(text) {
 			better = ":" + text
 		}
-	case "host":
+	case "host", "hostHeader":
 		if host, _, err := net.SplitHostPort(text); err == nil {
 			better = host
 		}
@@ -206,6 +218,9 @@ func reworded(s *shape.Shape, text string) string {
 }
 
 func rewordedDuration(compact string) string {
+	if compact != "" && strings.Trim(compact, "0123456789") == "" {
+		return compact + "ms"
+	}
 	if d, err := time.ParseDuration(compact); err == nil && d >= 0 && d%time.Millisecond == 0 {
 		return Duration(d.Milliseconds()).String()
 	}

@@ -19,10 +19,16 @@ func at(code diag.Code, n *schema.Node, where *loc, format string, args ...any) 
 
 // shown quotes a value for a message: shortened, and never a secret.
 func shown(n *schema.Node) string {
-	if n.Kind != schema.String {
-		if n.Kind == schema.Null {
-			return "empty"
+	switch n.Kind {
+	case schema.Null:
+		return "empty"
+	case schema.Float:
+		if s := n.Describe(); strings.Trim(s, "-0123456789") != "" {
+			return s
 		}
+		return n.Describe() + ".0" // so that it does not read like the whole number it is not
+	case schema.String:
+	default:
 		return n.Describe()
 	}
 	if secretKind(n.Str) != "" {
@@ -96,6 +102,8 @@ func (w *walker) wrongKind(s *shape.Shape, n *schema.Node, where *loc) {
 	switch {
 	case n.Kind == schema.Null:
 		d.Hint = "give it a value, or leave the field out"
+	case s.List != nil && s.List.Elem != nil && s.List.Elem.Map != nil && n.Kind == schema.Map:
+		d.Hint = "write a list of objects, each beginning with \"- \""
 	case s.List != nil && n.Kind != schema.Map:
 		d.Hint = "write [" + shown(n) + "]"
 	case s.Bool && n.Kind == schema.String && (n.Str == "true" || n.Str == "false"):
@@ -213,7 +221,9 @@ func (w *walker) unknownField(s *shape.Shape, n *schema.Node, f *schema.Field, w
 	names := fieldNames(s)
 	d.Code = "GW2031"
 	d.Message = fmt.Sprintf("unknown field %s in %s", quoted(f.Name), where.object(s.Name, n))
-	switch meant = closest(f.Name, names); {
+	switch meant = closest(f.Name, slices.Concat(names, plannedNames(s.Name))); {
+	case meant != "" && !slices.Contains(names, meant):
+		d.Hint = fmt.Sprintf("did you mean %q? it is known, but not available in this version", meant)
 	case meant != "":
 		d.Hint = fmt.Sprintf("did you mean %q?", meant)
 	case nested(s, f.Name) != "":
@@ -261,6 +271,17 @@ func (w *walker) missing(s *shape.Shape, n *schema.Node, f *shape.Field, where *
 		d.Hint = fmt.Sprintf("add %s: %s", f.Name, example)
 	}
 	w.diags.Add(d)
+}
+
+// plannedNames lists the fields of a definition that are not built yet.
+func plannedNames(where string) []string {
+	var out []string
+	for _, p := range Planned() {
+		if p.Where == where {
+			out = append(out, p.Name)
+		}
+	}
+	return out
 }
 
 // planned finds a name in the table of those that are not built yet. It is only asked when something is wrong.

@@ -127,13 +127,10 @@ func annotate(doc map[string]any, m *model) error {
 
 func describe(s map[string]any, doc string, a attrs) {
 	s["description"] = doc
-	for attr, key := range map[string]string{"type": shape.KeyType, "form": shape.KeyForm} {
+	for attr, key := range map[string]string{"type": shape.KeyType, "form": shape.KeyForm, "example": shape.KeyExample} {
 		if a[attr] != "" {
 			s[key] = a[attr]
 		}
-	}
-	if a["example"] != "" {
-		s["examples"] = []any{a["example"]}
 	}
 }
 

@@ -10,12 +10,13 @@ import (
 
 // Annotations that the generator adds to the exported document, beside the standard description, default and examples.
 const (
-	KeyType = "x-type"
-	KeyForm = "x-form"
+	KeyType    = "x-type"
+	KeyForm    = "x-form"
+	KeyExample = "x-example" // as an author would write it; the standard examples would have to be of the field's type
 )
 
 // annotations carry no constraint.
-var annotations = []string{"$schema", "$id", "$defs", "title", "description", "default", "examples", KeyType, KeyForm}
+var annotations = []string{"$schema", "$id", "$defs", "title", "description", "default", "examples", KeyType, KeyForm, KeyExample}
 
 // Parse reads a JSON Schema document and returns the shapes of its definitions by name; root names the document itself.
 func Parse(document []byte, root string) (map[string]*Shape, error) {
@@ -69,7 +70,7 @@ func (p *parser) schema(m map[string]any) (*Shape, error) {
 	if ref, ok := m["$ref"].(string); ok {
 		return p.reference(m, ref)
 	}
-	s := &Shape{Doc: text(m["description"]), Type: text(m[KeyType]), Form: text(m[KeyForm]), Example: example(m)}
+	s := &Shape{Doc: text(m["description"]), Type: text(m[KeyType]), Form: text(m[KeyForm]), Example: text(m[KeyExample])}
 	k := keywords{m: m}
 	if anyOf, ok := m["anyOf"].([]any); ok {
 		k.used = append(k.used, "anyOf")
@@ -169,7 +170,7 @@ func (p *parser) object(m *Map, k *keywords) error {
 			return fmt.Errorf("field %s: %w", name, err)
 		}
 		m.Fields = append(m.Fields, Field{
-			Name: name, Doc: text(prop["description"]), Example: example(prop), Default: prop["default"],
+			Name: name, Doc: text(prop["description"]), Example: text(prop[KeyExample]), Default: prop["default"],
 			Required: slices.Contains(required, any(name)), Shape: s,
 		})
 	}
@@ -272,11 +273,4 @@ func (k *keywords) leftovers() error {
 func text(v any) string {
 	s, _ := v.(string)
 	return s
-}
-
-func example(m map[string]any) string {
-	if list, ok := m["examples"].([]any); ok && len(list) > 0 {
-		return text(list[0])
-	}
-	return ""
 }
