@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 
 	"github.com/suuupra/gateway/cmd/internal/toolchain"
 	"github.com/suuupra/gateway/compiler"
@@ -14,7 +15,7 @@ import (
 )
 
 // compileChild serves a compilation and ends, in a process that was started for it.
-func compileChild() { compilechild.Main(compileHere) }
+func compileChild() { compilechild.Main(os.Args, compileHere) }
 
 // compileCommit compiles a commit in a child process: what people wrote must not cost the gateway its memory or its life.
 func compileCommit(ctx context.Context, gitDir, commit, subdirectory, environment string) (drift.Compiled, error) {
