@@ -1,6 +1,7 @@
 package match
 
 import (
+	"fmt"
 	"net/url"
 	"path"
 	"strings"
@@ -174,6 +175,20 @@ func acceptedByLanguage(s string) bool {
 		state, ok = anyPath{}.next(state, s[i])
 	}
 	return ok && anyPath{}.accepts(state)
+}
+
+// TestAnyPathKnowsEveryEscape compares the automaton with isNormal for every first two bytes, completed to any length.
+func TestAnyPathKnowsEveryEscape(t *testing.T) {
+	for a := range 256 {
+		for b := range 256 {
+			for _, tail := range []string{"", "%80", "%BF%80", "%80%BF", "x"} {
+				s := fmt.Sprintf("/%%%02X%%%02X%s", a, b, tail)
+				if acceptedByLanguage(s) != isNormal(s) {
+					t.Fatalf("%q: automaton %v, isNormal %v", s, acceptedByLanguage(s), isNormal(s))
+				}
+			}
+		}
+	}
 }
 
 // FuzzAnyPath holds the automaton of normalised paths and isNormal together, over the alphabet of such paths.

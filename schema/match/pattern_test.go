@@ -341,3 +341,30 @@ func TestCompileRefusesConditions(t *testing.T) {
 		}
 	}
 }
+
+func TestHeaderMatches(t *testing.T) {
+	lines := func(values ...string) (out []ir.Pair) {
+		for _, v := range values {
+			out = append(out, ir.Pair{Name: "X-A", Value: v})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		headers []ir.Pair
+		want    string
+		ok      bool
+	}{
+		{lines("1"), "1", true},
+		{lines("1", "1"), "1", true},
+		{lines("1", "2"), "1", false},
+		{lines("2", "1"), "1", false},
+		{lines("2", "1"), "*", true},
+		{lines(), "*", false},
+		{lines(""), "", true},
+		{lines("A"), "a", false},
+	} {
+		if got := headerMatches(c.headers, ir.Pair{Name: "x-a", Value: c.want}); got != c.ok {
+			t.Errorf("%v matches x-a: %s = %v", c.headers, c.want, got)
+		}
+	}
+}

@@ -134,10 +134,7 @@ func (c *cover) below(n Node, method string) ([]int, bool) {
 // takes returns a route at a leaf that takes every request like the route's with a method, or -1. Such a route demands
 // nothing that the route does not, so it is found by looking up what it may demand instead of trying all that are there.
 func (c *cover) takes(n Node, subtree bool, method string) int {
-	own := n == c.node[c.route] && subtree == c.m.Path.Subtree && c.m.Regex == nil
-	if own && len(c.m.Methods) > 0 {
-		return -1 // what is there ties with the route or is less specific
-	}
+	own := n == c.node[c.route] && subtree == c.m.Path.Subtree && c.m.Regex == nil // asked only if the route lists no methods
 	for _, demands := range c.demandsBelow() {
 		if i, ok := c.places[place{n, subtree, method, demands}]; ok && !(own && len(c.matchers[i].Methods) == 0) {
 			return i
