@@ -21,6 +21,7 @@ type Channel struct {
 	Version     int64  `json:"version"` // from 1, one higher with each publication
 	Manifest    Ref    `json:"manifest"`
 	Previous    Digest `json:"previous,omitempty"` // of the channel this one follows, without signatures
+	Replaces    Digest `json:"replaces,omitempty"` // the manifest that was current before this one: where a rollback leads
 	IssuedAt    Time   `json:"issuedAt"`
 	ExpiresAt   Time   `json:"expiresAt"`
 	Hold        *Hold  `json:"hold,omitempty"`
@@ -102,10 +103,13 @@ func (c *Channel) validate() error {
 			}
 		}
 	}
-	if c.Previous != "" {
-		if _, err := ParseDigest(string(c.Previous)); err != nil {
+	for _, d := range []Digest{c.Previous, c.Replaces} {
+		if _, err := ParseDigest(string(d)); d != "" && err != nil {
 			return err
 		}
+	}
+	if c.Replaces == c.Manifest.Digest {
+		return errors.New("it replaces a manifest by itself")
 	}
 	return c.Manifest.validate(MaxManifest)
 }

@@ -24,7 +24,7 @@ func TestVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	envelope := must(SignChannel(Channel{
-		Name: "shop", Environment: "prod", Epoch: 1, Version: 7, Manifest: b.Ref(), Previous: DigestOf([]byte("previous")),
+		Name: "shop", Environment: "prod", Epoch: 1, Version: 7, Manifest: b.Ref(), Previous: DigestOf([]byte("previous")), Replaces: DigestOf([]byte("replaced")),
 		IssuedAt: TimeOf(now), ExpiresAt: TimeOf(now.AddDate(10, 0, 0)), Hold: &Hold{Reason: "checkout is failing", By: "ana"},
 	}, channel))(t)
 	trust := must(TrustFile{Keys: []TrustKey{trustKey(t, release, RoleRelease), trustKey(t, channel, RoleChannel, "prod")}}.Encode())(t)
