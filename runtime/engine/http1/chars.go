@@ -49,6 +49,22 @@ func all(s string, class uint8) bool {
 	return true
 }
 
+// validValue reports whether s may stand as a field value. It looks at eight bytes at a time, as values are most of a head.
+func validValue(s string) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for len(s) >= 8 {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		del := x ^ 0x7f*ones
+		// A high bit remains where a byte is below 0x20, or is DEL.
+		if ((x-0x20*ones)&^x|(del-ones)&^del)&highs != 0 && !all(s[:8], classValue) { // a tab is fine
+			return false
+		}
+		s = s[8:]
+	}
+	return all(s, classValue)
+}
+
 // SafeTarget reports whether s can be sent as a request target.
 func SafeTarget(s string) bool { return s != "" && all(s, classTarget) }
 

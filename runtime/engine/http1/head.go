@@ -130,7 +130,7 @@ func field(line string) (name, value, raw string, err *httpmsg.Error) {
 		end--
 	}
 	value = raw[begin:end]
-	if !all(value, classValue) {
+	if !validValue(value) {
 		return "", "", "", ErrFieldValue
 	}
 	return name, value, raw, nil

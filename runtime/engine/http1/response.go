@@ -65,7 +65,7 @@ func (h *ResponseHead) statusLine(line string) *httpmsg.Error {
 		}
 		h.Status = h.Status*10 + int(c-'0')
 	}
-	if h.Status < 100 || h.Status > 599 || !all(line[12:], classValue) {
+	if h.Status < 100 || h.Status > 599 || !validValue(line[12:]) {
 		return ErrStatusLine
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 // SafeField reports whether a field can be sent without becoming something else: the name is a token, the value is on one
 // line. Fields read by this package are; fields made elsewhere may hold what a client sent.
 func SafeField(f httpmsg.Field) bool {
-	return f.Name != "" && all(f.Name, classToken) && all(f.Value, classValue)
+	return f.Name != "" && all(f.Name, classToken) && validValue(f.Value)
 }
 
 // AppendField appends one field line.
