@@ -219,46 +219,6 @@ func putAll(ctx context.Context, to depot.Writer, raw *bundle.Raw, channel []byt
 	return group.Wait()
 }
 
-// Rollback makes a bundle current again that was published before: a new version of the channel that names an old
-// manifest. An empty digest means the one that was current before the present one. Settings.Trust is required: what comes
-// back from the destination is verified like anything else; so is Settings.Hold, or the next apply would undo it unseen.
-func Rollback(ctx context.Context, to depot.Writer, environment string, digest bundle.Digest, s Settings) (Result, error) {
-	if s.Trust == nil {
-		return Result{}, errors.New("roll back: a trust file is needed to check the bundle that comes back; name one with --trust")
-	}
-	if s.Hold == nil {
-		return Result{}, errors.New("roll back: say why with --reason; gateways and the next apply show it")
-	}
-	now, err := look(ctx, to, environment, s)
-	if err != nil {
-		return Result{}, fmt.Errorf("read the channel at the destination: %w", err)
-	}
-	if now.channel == nil {
-		return Result{}, fmt.Errorf("roll back: there is no channel for environment %q: %w", environment, depot.ErrNotFound)
-	}
-	if digest == "" {
-		digest = now.channel.Replaces
-	}
-	switch digest {
-	case "":
-		return Result{}, fmt.Errorf("roll back: nothing was current in %q before %s: %w", environment, now.position, depot.ErrNotFound)
-	case now.channel.Manifest.Digest:
-		return Result{}, fmt.Errorf("roll back: %s is current already", digest)
-	}
-	got, err := depot.Fetch(ctx, to, depot.Request{Bundle: digest})
-	if err != nil {
-		return Result{}, fmt.Errorf("roll back to %s: %w", digest, err)
-	}
-	v, err := bundle.Verify(got.Raw, bundle.Check{Trust: s.Trust, Environment: environment, Name: now.channel.Name, Now: s.Now})
-	if err != nil {
-		return Result{}, fmt.Errorf("roll back to %s: %w", digest, err)
-	}
-	if s.Base == nil {
-		s.Base = &now.position
-	}
-	return Publish(ctx, to, v.Bundle, s)
-}
-
 // Current reads the bundle that is current in an environment, or a certain one, without believing it: give the result to
 // bundle.Verify.
 func Current(ctx context.Context, d depot.Depot, r depot.Request) (*bundle.Raw, error) {

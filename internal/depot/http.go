@@ -91,9 +91,25 @@ func body(resp *http.Response, limit int64) ([]byte, error) {
 
 // transient marks failures of the connection, which another attempt may not meet.
 func transient(err error) error {
+	var known *Unavailable
+	if errors.As(err, &known) {
+		return err
+	}
 	var netErr net.Error
 	if errors.As(err, &netErr) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		return &Unavailable{Err: err}
 	}
 	return err
+}
+
+// throttled turns "come back later" into an error that says when, for clients that would drop the header.
+type throttled struct{ next http.RoundTripper }
+
+func (t throttled) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return resp, err
+	}
+	resp.Body.Close()
+	return nil, statusError(resp)
 }

@@ -36,7 +36,7 @@ func newRegistry(l Location, o Options) (*registry, error) {
 	client := &auth.Client{
 		// Registries send readers elsewhere for blobs, to a store of their provider; net/http leaves credentials behind when
 		// the host changes, and every byte is checked against its digest.
-		Client: &http.Client{Transport: transport, Timeout: requestTimeout, CheckRedirect: keepEncrypted},
+		Client: &http.Client{Transport: throttled{transport}, Timeout: requestTimeout, CheckRedirect: keepEncrypted},
 		Cache:  auth.NewCache(),
 	}
 	if l.plain {
@@ -92,7 +92,7 @@ func (r *registry) explain(operation string, err error) error {
 	switch {
 	case errors.Is(err, errdef.ErrNotFound):
 		err = ErrNotFound
-	case errors.As(err, &answer) && (answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests):
+	case errors.As(err, &answer) && answer.StatusCode >= 500:
 		err = &Unavailable{Err: err}
 	default:
 		err = transient(err)
