@@ -229,7 +229,7 @@ func (c *checker) between(routes []ir.Route, owners []*object) {
 		d := diag.Diagnostic{
 			Code: match.CodeUnreachable, Pos: matcher(o).Pos, Width: matcher(o).Width, Path: o.path + ".matcher",
 			Message: fmt.Sprintf("no request can reach route %q: more specific routes take everything it matches, %s for example", o.id, spell(&s.Witness)),
-			Hint:    "remove it, or widen its matcher",
+			Hint:    "remove it, or narrow the routes that take its requests; a pathRegex is less specific than any path",
 		}
 		if s.StandardMethods {
 			d.Severity = diag.Warning
@@ -244,10 +244,18 @@ func (c *checker) between(routes []ir.Route, owners []*object) {
 		o := owners[s.Route]
 		c.diags.Add(diag.Diagnostic{
 			Code: match.CodeSearch, Pos: matcher(o).Pos, Width: matcher(o).Width, Path: o.path + ".matcher",
-			Message: fmt.Sprintf("the path patterns of host %s make a lookup visit up to %d nodes, at most %d are allowed", s.Host, s.Visits, match.MaxVisits),
+			Message: fmt.Sprintf("the path patterns of %s make a lookup take up to %d steps, at most %d are allowed", hostName(s.Host), s.Visits, match.MaxVisits),
 			Hint:    "use fewer captures side by side with literals at the same depth",
 		})
 	}
+}
+
+// hostName names a host pattern in a message.
+func hostName(h match.Host) string {
+	if h.Any() {
+		return "the routes without a host"
+	}
+	return "host " + h.String()
 }
 
 // spell writes a witness as a person would send it.
@@ -265,19 +273,26 @@ func spell(r *match.Request) string {
 // memo remembers across environments which nodes were found well shaped: an overlay that does not touch an object shares
 // its node with the base.
 type memo struct {
-	valid map[*schema.Node]bool
+	valid map[shapeOf]bool
 }
 
-func newMemo() *memo { return &memo{valid: map[*schema.Node]bool{}} }
+// shapeOf is one judgement. A YAML alias lets objects of different kinds share a node, so the node alone does not name it.
+type shapeOf struct {
+	def  string
+	node *schema.Node
+}
+
+func newMemo() *memo { return &memo{valid: map[shapeOf]bool{}} }
 
 // validate checks a node against a definition once; errors found before are reported again for each environment, and
 // merged when the report is printed.
 func (m *memo) validate(def string, n *schema.Node, path string, diags *diag.List) {
-	if m.valid[n] {
+	key := shapeOf{def, n}
+	if m.valid[key] {
 		return
 	}
 	var l diag.List
 	v1.Validate(def, n, path, &l)
 	diags.Merge(l)
-	m.valid[n] = l.Len() == 0
+	m.valid[key] = l.Len() == 0
 }
