@@ -101,7 +101,11 @@ func secretKind(s string) string {
 // namesSecret reports whether a field of this name holds a secret: the whole name, not a part of it, so that
 // tokensPerInterval, tokenUrl or secretRef do not.
 func namesSecret(name string) bool {
-	switch strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name)) {
+	const longest = len("aws-secret-access-key") // this runs for every value: most names are told apart by their length
+	if len(name) < len("token") || len(name) > longest {
+		return false
+	}
+	switch strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(name), "_", ""), "-", "") {
 	case "password", "passwd", "passphrase", "secret", "secretkey", "clientsecret", "sharedsecret", "signingsecret",
 		"token", "accesstoken", "refreshtoken", "authtoken", "bearertoken", "apikey", "xapikey", "privatekey",
 		"secretaccesskey", "awssecretaccesskey", "authorization":

@@ -76,9 +76,12 @@ func (w *walker) headerNames(n *schema.Node, where *loc) bool {
 	for i := range n.Fields {
 		f := &n.Fields[i]
 		lower := strings.ToLower(f.Name)
-		d := diag.Diagnostic{Pos: f.Pos, Width: width(f.Name), Path: (&loc{up: where, name: f.Name, index: -1}).String()}
 		first := seen[lower]
 		seen[lower] = f
+		if first == nil && lower != "host" && !slices.Contains(hopByHop(), lower) {
+			continue
+		}
+		d := diag.Diagnostic{Pos: f.Pos, Width: width(f.Name), Path: (&loc{up: where, name: f.Name, index: -1}).String()}
 		switch {
 		case first != nil:
 			d.Code = "GW2106"
@@ -88,11 +91,9 @@ func (w *walker) headerNames(n *schema.Node, where *loc) bool {
 			d.Code = "GW2127"
 			d.Message = "a route cannot match on the header Host here"
 			d.Hint = "use matcher.host"
-		case slices.Contains(hopByHop(), lower):
+		default:
 			d.Code = "GW2127"
 			d.Message = fmt.Sprintf("a route cannot match on the header %s, which belongs to one connection", quoted(f.Name))
-		default:
-			continue
 		}
 		w.diags.Add(d)
 	}

@@ -1,7 +1,6 @@
 package v1
 
 import (
-	"strconv"
 	"sync"
 	"unicode/utf8"
 
@@ -131,32 +130,31 @@ func (w *walker) list(s *shape.Shape, n *schema.Node, at *loc) bool {
 			ok = false
 		}
 	}
-	if l.Unique && !w.unique(n, at) {
-		ok = false
+	if l.Unique && (l.Max < 0 || len(n.Items) <= l.Max) {
+		ok = w.unique(n, at) && ok
 	}
 	return ok
 }
 
-// unique reports every scalar that stands in the list for the second time.
+// unique reports every scalar that stands in the list for the second time. Lists whose elements must differ have a small
+// maximum, so comparing all of them costs less than remembering them.
 func (w *walker) unique(n *schema.Node, at *loc) bool {
 	ok := true
-	var seen map[string]*schema.Node
 	for i, item := range n.Items {
-		if item.Kind == schema.List || item.Kind == schema.Map || len(n.Items) < 2 {
-			continue
+		for _, earlier := range n.Items[:i] {
+			if sameScalar(item, earlier) {
+				w.duplicate(item, earlier, &loc{up: at, index: i})
+				ok = false
+				break
+			}
 		}
-		key := strconv.Itoa(int(item.Kind)) + item.Describe()
-		if seen == nil {
-			seen = make(map[string]*schema.Node, len(n.Items))
-		}
-		if first := seen[key]; first != nil {
-			w.duplicate(item, first, &loc{up: at, index: i})
-			ok = false
-			continue
-		}
-		seen[key] = item
 	}
 	return ok
+}
+
+func sameScalar(a, b *schema.Node) bool {
+	return a.Kind == b.Kind && a.Kind != schema.List && a.Kind != schema.Map &&
+		a.Str == b.Str && a.Int == b.Int && a.Float == b.Float && a.Bool == b.Bool
 }
 
 func (w *walker) freeMap(s *shape.Shape, n *schema.Node, at *loc) bool {

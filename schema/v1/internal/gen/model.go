@@ -161,7 +161,10 @@ func readField(l *lint, f *ast.Field) *field {
 	if out.typ.ref != "" && (out.attrs["type"] != "" || out.attrs["form"] != "" || out.attrs["go"] != "") {
 		l.errorf(f, "%s: @type, @form and @go belong to the definition it names", name)
 	}
-	if (out.typ.patterned()) && out.attrs["form"] == "" && out.attrs["type"] == "" {
+	if bounds := out.typ.list; bounds != nil && bounds.Unique && bounds.Max < 0 {
+		l.errorf(f, "%s has unique elements and no list.MaxItems: comparing them would have no bound", name)
+	}
+	if out.typ.patterned() && out.attrs["form"] == "" && out.attrs["type"] == "" {
 		l.errorf(f, "%s has a pattern and no @form that says it in words", name)
 	}
 	return out

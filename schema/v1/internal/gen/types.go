@@ -168,10 +168,14 @@ func both(l *lint, e ast.Expr, a, b *typ) *typ {
 	switch {
 	case a.ref != "" || b.ref != "" || a.value != nil || b.value != nil || a.bool || b.bool:
 	case a.number != nil && b.number != nil && a.text == nil && b.text == nil:
-		return &typ{number: &shape.Number{
+		n := &shape.Number{
 			Integer: a.number.Integer || b.number.Integer,
 			Min:     math.Max(a.number.Min, b.number.Min), Max: math.Min(a.number.Max, b.number.Max),
-		}}
+		}
+		if n.Min > n.Max {
+			l.errorf(e, "bounds between which no value lies")
+		}
+		return &typ{number: n}
 	case a.text != nil && b.text != nil && a.number == nil && b.number == nil && a.text.Enum == nil && b.text.Enum == nil:
 		if a.text.Pattern != nil && b.text.Pattern != nil {
 			break // two patterns have no single explanation
