@@ -125,6 +125,7 @@ func (c *conn) await(timeout int64) bool {
 
 // readHead reads and checks one head, or refuses it.
 func (c *conn) readHead() bool {
+	c.set = c.srv.settings.Load()
 	lim := &c.set.Limits
 	c.limits = http1.Limits{Bytes: int(lim.HeaderBytes), Fields: int(lim.HeaderFields), Target: int(lim.URLBytes)}
 	c.req = httpmsg.Request{Received: time.Now()}
