@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,7 +95,9 @@ func (f *applyFlags) run(cmd *cobra.Command, path string) error {
 	if err := b.Sign(signer); err != nil {
 		return err
 	}
+	bar := startProgress(cmd.ErrOrStderr(), fmt.Sprintf("publishing %d routes to %s", b.Manifest.Stats.Routes, location))
 	result, err := publish.Publish(cmd.Context(), to, b, settings)
+	bar.done()
 	if err != nil {
 		return err
 	}
@@ -171,6 +172,8 @@ func waitFor(cmd *cobra.Command, urls []string, want bundle.Position, timeout ti
 	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 	defer cancel()
 	last := make([]string, len(urls))
+	bar := startProgress(cmd.ErrOrStderr(), "waiting for the gateways")
+	defer bar.done()
 	for tick := time.NewTicker(250 * time.Millisecond); ; {
 		done := 0
 		for i, u := range urls {
@@ -180,9 +183,10 @@ func waitFor(cmd *cobra.Command, urls []string, want bundle.Position, timeout ti
 				done++
 			}
 		}
-		progress(cmd.ErrOrStderr(), fmt.Sprintf("%d of %d gateways run %s", done, len(urls), want))
+		bar.step(fmt.Sprintf("%d of %d gateways run %s", done, len(urls), want))
 		if done == len(urls) {
 			tick.Stop()
+			bar.done()
 			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: every gateway runs %s\n", want)
 			return nil
 		}
@@ -190,17 +194,11 @@ func waitFor(cmd *cobra.Command, urls []string, want bundle.Position, timeout ti
 		case <-tick.C:
 		case <-ctx.Done():
 			tick.Stop()
+			bar.done()
 			for _, l := range last {
 				fmt.Fprintln(cmd.ErrOrStderr(), "gwctl: "+l)
 			}
 			return fmt.Errorf("waiting for %s ran out after %s", want, timeout)
 		}
-	}
-}
-
-// progress shows a line that the next one replaces, to people only.
-func progress(w io.Writer, line string) {
-	if isTerminal(w) {
-		fmt.Fprintf(w, "\r\x1b[K%s", line)
 	}
 }

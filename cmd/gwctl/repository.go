@@ -41,10 +41,13 @@ func pathArg(args []string) string {
 }
 
 func (f *repositoryFlags) open(ctx context.Context, path string) (*repository, error) {
+	bar := startProgress(os.Stderr, "reading "+path)
+	defer bar.done()
 	tree, err := toolchain.Load(ctx, path, f.rev)
 	if err != nil {
 		return nil, err
 	}
+	bar.step(fmt.Sprintf("decoding %d files", len(tree.Files)))
 	unit, err := toolchain.New(toolchain.Options{Cache: !f.noCache}).Open(ctx, tree)
 	if err != nil {
 		return nil, err
@@ -64,7 +67,9 @@ func (r *repository) source(path string) []byte {
 
 // compile compiles one environment. What is wrong with it is printed, and ends the command with exit code 3.
 func (r *repository) compile(w io.Writer, environment string) (*ir.Program, error) {
+	bar := startProgress(w, "compiling "+environment)
 	out := r.unit.Compile(environment)
+	bar.done()
 	if out.Diags.Len() > 0 {
 		report := r.report(out.Diags.Sorted())
 		if err := diag.Text(w, report); err != nil {
