@@ -19,7 +19,7 @@ help: ## show this list
 .PHONY: build
 build: ## build bin/gwctl and bin/gwrun
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+	go build -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## serve the example repository, with a demo upstream, until interrupted

@@ -31,8 +31,7 @@ func buildGateway(ctx context.Context, dir, upstream string) (*gateway, error) {
 	g := &gateway{dir: dir, gwctl: filepath.Join(dir, "gwctl"), gwrun: filepath.Join(dir, "gwrun"), upstream: upstream}
 	begin := time.Now()
 	for _, name := range []string{"gwctl", "gwrun"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-o", filepath.Join(dir, name), "./cmd/"+name)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), "./cmd/"+name)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}

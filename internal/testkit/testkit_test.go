@@ -254,6 +254,25 @@ func TestClock(t *testing.T) {
 	}
 }
 
+func TestBinary(t *testing.T) {
+	path := testkit.Binary(t, "gwctl")
+	built, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testkit.Start(t, testkit.Command{Path: path, Args: []string{"version"}})
+	if status := p.Wait(); status != 0 || p.Output() == "" {
+		t.Errorf("gwctl version ended with %d and wrote %q", status, p.Output())
+	}
+	again, err := os.Stat(testkit.Binary(t, "gwctl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(built, again) {
+		t.Error("asked for again, the unchanged program was linked again")
+	}
+}
+
 // TestMissing proves that nothing is skipped in CI: the same test is run in both surroundings.
 func TestMissing(t *testing.T) {
 	if os.Getenv("TESTKIT_MISSING") == "1" {
