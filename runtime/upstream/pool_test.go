@@ -133,7 +133,9 @@ func TestIdleConnectionsAreReaped(t *testing.T) {
 	c := acquire(t, p)
 	exchange(t, c)
 	c.Release(true)
-	for end := time.Now().Add(5 * time.Second); p.Stats().Open > 0; time.Sleep(time.Millisecond) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); p.Stats().Open > 0; <-tick.C {
 		if time.Now().After(end) {
 			t.Fatalf("%+v", p.Stats())
 		}

@@ -210,14 +210,22 @@ func TestConnectFailures(t *testing.T) {
 func TestStaleConnections(t *testing.T) {
 	for _, tt := range []struct {
 		name, method string
-		behave       func(c net.Conn, r *bufio.Reader, o *origin) // after the first answer
+		behave       func(c net.Conn, r *bufio.Reader, o *origin, done func()) // after the first answer
 		code         string                                       // "" if the second request succeeds
 	}{
-		{"closed while idle", "POST", func(c net.Conn, _ *bufio.Reader, _ *origin) { _ = c.Close() }, ""},
-		{"unasked bytes", "POST", func(c net.Conn, _ *bufio.Reader, _ *origin) { _, _ = io.WriteString(c, ok); untilGone(c) }, ""},
-		{"closed on the next request", "GET", func(_ net.Conn, r *bufio.Reader, o *origin) { o.head(r) }, ""},
-		{"closed on the next request, not repeatable", "POST", func(_ net.Conn, r *bufio.Reader, o *origin) { o.head(r) }, "upstream_reset"},
-		{"closed within the next answer", "GET", func(c net.Conn, r *bufio.Reader, o *origin) { o.head(r); _, _ = io.WriteString(c, "HTTP/1.1 2") }, "upstream_reset"},
+		{"closed while idle", "POST", func(c net.Conn, _ *bufio.Reader, _ *origin, done func()) { _ = c.Close(); done() }, ""},
+		{"unasked bytes", "POST", func(c net.Conn, _ *bufio.Reader, _ *origin, done func()) {
+			_, _ = io.WriteString(c, ok)
+			done()
+			untilGone(c)
+		}, ""},
+		{"closed on the next request", "GET", func(_ net.Conn, r *bufio.Reader, o *origin, done func()) { done(); o.head(r) }, ""},
+		{"closed on the next request, not repeatable", "POST", func(_ net.Conn, r *bufio.Reader, o *origin, done func()) { done(); o.head(r) }, "upstream_reset"},
+		{"closed within the next answer", "GET", func(c net.Conn, r *bufio.Reader, o *origin, done func()) {
+			done()
+			o.head(r)
+			_, _ = io.WriteString(c, "HTTP/1.1 2")
+		}, "upstream_reset"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var first atomic.Bool
@@ -226,13 +234,7 @@ func TestStaleConnections(t *testing.T) {
 				o.head(r)
 				_, _ = io.WriteString(c, ok)
 				if first.CompareAndSwap(false, true) {
-					if strings.Contains(tt.name, "next") {
-						close(behaved)
-						tt.behave(c, r, o)
-					} else {
-						go func() { time.Sleep(20 * time.Millisecond); close(behaved) }() // time for it to arrive
-						tt.behave(c, r, o)
-					}
+					tt.behave(c, r, o, func() { close(behaved) })
 					return
 				}
 				untilGone(c)
