@@ -28,8 +28,17 @@ type shrink struct{ line, column, by int }
 // cursor remembers the byte of one column, so that a long line with many values is walked once and not once per value.
 type cursor struct{ line, column, offset int }
 
-// newSource checks the encoding and indexes the lines. It reports false if the text must not be parsed.
+// newSource checks the text and prepares it for yaml.v3. It reports false if it must not be parsed.
 func newSource(path string, data []byte, diags *diag.List) (*source, bool) {
+	s, ok := checkText(path, data, diags)
+	if ok && strings.HasSuffix(path, ".json") {
+		s.rewriteEscapes()
+	}
+	return s, ok
+}
+
+// checkText checks the encoding and indexes the lines.
+func checkText(path string, data []byte, diags *diag.List) (*source, bool) {
 	s := &source{path: path, ascii: true}
 	if len(data) > MaxBytes {
 		diags.Add(diag.Diagnostic{
@@ -49,13 +58,7 @@ func newSource(path string, data []byte, diags *diag.List) (*source, bool) {
 	}
 	s.text = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	s.lines = append(make([]int, 0, bytes.Count(s.text, []byte{'\n'})+1), 0)
-	if !s.scan(diags) {
-		return nil, false
-	}
-	if strings.HasSuffix(path, ".json") {
-		s.rewriteEscapes()
-	}
-	return s, true
+	return s, s.scan(diags)
 }
 
 // foreignEncoding names an encoding other than UTF-8 that data is recognisably in, or "".
@@ -250,4 +253,14 @@ func codeUnit(text []byte) (rune, bool) {
 	}
 	v, err := strconv.ParseUint(string(text[2:6]), 16, 16)
 	return rune(v), err == nil
+}
+
+// Text checks the encoding of a file in another format as Decode does for YAML: size, UTF-8, no hidden characters. It
+// returns the text without a byte order mark, or false if it must not be read; then diags says why.
+func Text(path string, data []byte, diags *diag.List) ([]byte, bool) {
+	s, ok := checkText(path, data, diags)
+	if !ok {
+		return nil, false
+	}
+	return s.text, true
 }

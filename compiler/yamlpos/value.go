@@ -88,23 +88,42 @@ func (r *resolver) checkTag(n *yaml.Node, own string) {
 	})
 }
 
-// checkEscapes reports characters an escape such as "\x00" or "\u202e" puts into a value: they end up in logs and headers.
+// checkEscapes reports characters an escape puts into a value or a name.
 func (r *resolver) checkEscapes(n *yaml.Node, pos diag.Pos) {
-	for i := 0; i < len(n.Value); {
-		c := n.Value[i]
+	if d, bad := hiddenIn(n.Value); bad {
+		d.Pos, d.Width = pos, 1
+		r.report(d)
+	}
+}
+
+// CheckValue reports what Decode would not let a string hold, however it was written: "\x00", "\u202e". Such characters
+// end up in logs and headers.
+func CheckValue(n *schema.Node, diags *diag.List) {
+	if d, bad := hiddenIn(n.Str); bad {
+		d.Pos, d.Width = n.Pos, n.Width
+		diags.Add(d)
+	}
+}
+
+func hiddenIn(s string) (diag.Diagnostic, bool) {
+	for i := 0; i < len(s); {
+		c := s[i]
 		if c >= 0x20 && c < 0x7f || c == '\n' || c == '\t' || c == '\r' {
 			i++
 			continue
 		}
-		ch, size := utf8.DecodeRuneInString(n.Value[i:])
+		ch, size := utf8.DecodeRuneInString(s[i:])
 		if d, bad := hidden(ch, size); bad && d.Code != "GW1024" {
-			d.Pos, d.Width = pos, 1
-			d.Message += ", not even as an escape"
-			r.report(d)
-			return
+			if d.Code == "GW1021" {
+				d.Message = "the value is not UTF-8"
+			} else {
+				d.Message += ", not even as an escape"
+			}
+			return d, true
 		}
 		i += size
 	}
+	return diag.Diagnostic{}, false
 }
 
 // place returns the column at which the value of a scalar starts, past its tag and anchor, and how many runes of that
