@@ -191,8 +191,10 @@ func mutateList(s *shape.Shape, n *schema.Node, used map[string]bool, try func(s
 			try("one element too many", many)
 		}
 	}
-	for _, item := range n.Items {
-		mutate(s.List.Elem, item, used, check)
+	for i, item := range n.Items {
+		if i == 0 || s.List.Elem.Map == nil {
+			mutate(s.List.Elem, item, used, check)
+		}
 	}
 }
 
@@ -209,6 +211,9 @@ func mutateMap(s *shape.Shape, n *schema.Node, used map[string]bool, try func(st
 		child := s.Map.Value
 		if child == nil {
 			child = s.Map.Field(f.Name).Shape
+			if used[s.Name+"."+f.Name] && child.Map == nil {
+				continue // another document has been here
+			}
 			used[s.Name+"."+f.Name] = true
 		}
 		mutate(child, f.Value, used, check)

@@ -31,8 +31,8 @@ func (l *loc) write(b *strings.Builder) {
 	switch {
 	case l.index >= 0:
 		b.WriteString("[" + strconv.Itoa(l.index) + "]")
-	case !plainName(l.name):
-		b.WriteString("[" + strconv.Quote(l.name) + "]")
+	case !plainName(l.name) || len(l.name) > 128:
+		b.WriteString("[" + quoted(l.name) + "]")
 	default:
 		if b.Len() > 0 {
 			b.WriteByte('.')
@@ -53,8 +53,8 @@ func (l *loc) short() string {
 		if l.name == "" {
 			return "the file"
 		}
-	case !plainName(l.name):
-		return strconv.Quote(l.name)
+	case !plainName(l.name) || len(l.name) > 128:
+		return quoted(l.name)
 	}
 	return l.name
 }

@@ -98,6 +98,41 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// TestMessagesAreBounded gives every diagnostic something long to quote.
+func TestMessagesAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	docs := map[string]string{
+		"Route": `{ id: a, matcher: { path: /, headers: { LONG: "a\nb" }, LONG: 1, methods: [LONG] }, target: { type: LONG, url: "http://a/?LONG" } }`,
+		"File":  `{ apiVersion: gateway.suuupra.dev/v1, routes: [{ id: a }, LONG], LONG: 1, gateway: LONG }`,
+	}
+	for def, doc := range docs {
+		n := parse(t, doc)
+		stretch(n, long)
+		var l diag.List
+		Validate(def, n, "", &l)
+		if l.Len() < 3 {
+			t.Errorf("%s: only %q", def, lines(&l))
+		}
+		for _, d := range l.Sorted() {
+			if n := len(d.Message) + len(d.Hint) + len(d.Path); n > 1000 {
+				t.Errorf("%s: %s has %d bytes: %.200s", def, d.Code, n, d.Message)
+			}
+		}
+	}
+}
+
+// stretch writes long in place of LONG, in names and values.
+func stretch(n *schema.Node, long string) {
+	n.Str = strings.ReplaceAll(n.Str, "LONG", long)
+	for _, item := range n.Items {
+		stretch(item, long)
+	}
+	for i := range n.Fields {
+		n.Fields[i].Name = strings.ReplaceAll(n.Fields[i].Name, "LONG", long)
+		stretch(n.Fields[i].Value, long)
+	}
+}
+
 // TestNoSecretIsPrinted looks for the values of the secrets among the mistakes, in every field of every diagnostic, and
 // wants every line that holds one marked.
 func TestNoSecretIsPrinted(t *testing.T) {
