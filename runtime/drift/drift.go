@@ -177,6 +177,10 @@ func (w *Watcher) Trigger() {
 func (w *Watcher) Run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
+		select {
+		case <-w.trigger: // the check to come answers it
+		default:
+		}
 		if r := w.Check(ctx); r.Stale {
 			failures++
 		} else {

@@ -132,12 +132,15 @@ func checkURL(u *url.URL) error {
 			return errors.New(`the path of the address holds an empty, "." or ".." segment`)
 		case strings.HasPrefix(segment, "-"):
 			return errors.New(`a segment of the path starts with "-", like an option`)
-		case strings.ContainsFunc(segment, func(r rune) bool { return r <= 0x20 || r == 0x7f || strings.ContainsRune("\\\"'`$;|&<>", r) }):
+		case u.Scheme == "ssh" && strings.Contains(segment, " "), strings.ContainsFunc(segment, special):
 			return errors.New("the path of the address holds a character that means something to a shell")
 		}
 	}
 	return nil
 }
+
+// special reports whether a character means something to a shell, which is what an ssh server hands the path to.
+func special(r rune) bool { return r < 0x20 || r == 0x7f || strings.ContainsRune("\\\"'`$;|&<>", r) }
 
 func loopback(host string) bool {
 	if host == "localhost" {

@@ -351,10 +351,12 @@ func TestHostileServers(t *testing.T) {
 			w.Header().Set("Content-Type", "text/plain")
 			http.Error(w, "bad token "+password, http.StatusTeapot)
 		}, "the server answered 418"},
-		"not git":        {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>t0ken</html>")) }, "ask for the ref: "},
-		"unauthorised":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "asks for credentials"},
-		"no repository":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, "knows no such repository"},
-		"no refs at all": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("001e# service=git-upload-pack\n0000")) }, "ask for the ref: "},
+		"not git":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>t0ken</html>")) }, "ask for the ref: "},
+		"unauthorised":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "asks for credentials"},
+		"no repository": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, "knows no such repository"},
+		"no refs at all": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte("001e# service=git-upload-pack\n0000"))
+		}, "ask for the ref: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(c.serve)
