@@ -206,12 +206,12 @@ func readSetting(f schema.Field, diags *diag.List) string {
 			case schema.Int, schema.Bool:
 				return f.Value.Describe()
 			}
-			diags.Errorf("GW2001", f.Value.Pos, f.Name, "%s is %s, must be text", f.Name, f.Value.Kind)
+			diags.Errorf("GW2101", f.Value.Pos, f.Name, "%s is %s, must be text", f.Name, f.Value.Kind)
 			return ""
 		}
 		names = append(names, settings[i].key())
 	}
-	d := diag.Diagnostic{Code: "GW2001", Pos: f.Pos, Width: len(f.Name), Path: f.Name, Message: fmt.Sprintf("unknown field %q", f.Name)}
+	d := diag.Diagnostic{Code: "GW2031", Pos: f.Pos, Width: len(f.Name), Path: f.Name, Message: fmt.Sprintf("unknown field %q", f.Name)}
 	if near := diag.Suggest(f.Name, names); near != "" {
 		d.Hint = fmt.Sprintf("did you mean %q", near)
 	}
