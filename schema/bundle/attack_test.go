@@ -34,18 +34,24 @@ func (w *world) open(archive []byte) error {
 	return err
 }
 
-func TestEveryFlippedBitIsRefused(t *testing.T) {
+func TestFlippedBitsAreRefused(t *testing.T) {
 	w := newWorld(t)
 	if err := w.open(w.archive); err != nil {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range w.archive { // every byte, headers and padding included, one bit of it at random
-		data := bytes.Clone(w.archive)
-		data[i] ^= 1 << rng.IntN(8)
-		if r := refusal(w.open(data)); r == "" || r == "?" {
-			t.Fatalf("a flipped bit in byte %d of %d gave %q", i, len(data), r)
+	tail := bytes.Index(w.archive, []byte(indexName)) // from here on every byte: index, layout, headers, padding, end
+	offsets := rng.Perm(tail)[:1500]
+	for i := tail; i < len(w.archive); i++ {
+		offsets = append(offsets, i)
+	}
+	for _, i := range offsets {
+		bit := byte(1) << rng.IntN(8)
+		w.archive[i] ^= bit
+		if r := refusal(w.open(w.archive)); r == "" || r == "?" {
+			t.Fatalf("a flipped bit in byte %d of %d gave %q", i, len(w.archive), r)
 		}
+		w.archive[i] ^= bit
 	}
 }
 
@@ -67,7 +73,7 @@ func TestFlippedBitsOfALargeArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 1000 {
+	for range 100 {
 		i, bit := rng.IntN(len(archive)), byte(1)<<rng.IntN(8)
 		archive[i] ^= bit
 		if r := refusal(w.open(archive)); r == "" || r == "?" {
@@ -88,8 +94,11 @@ func TestFlippedBitsOfEachPart(t *testing.T) {
 		raw := w.bundle.Raw()
 		raw.Channel = w.envelope
 		original := *part(raw)
-		for i := range original {
+		for i := range original { // all bits of the signatures, one of each byte before them
 			for bit := range 8 {
+				if i < bytes.Index(original, []byte(`"signatures"`)) && bit != i%8 {
+					continue
+				}
 				data := bytes.Clone(original)
 				data[i] ^= 1 << bit
 				*part(raw) = data
