@@ -273,7 +273,8 @@ func (t *folderTree) write(s *memory.Storage) (plumbing.Hash, error) {
 
 func encode(s *memory.Storage, o interface {
 	Encode(plumbing.EncodedObject) error
-}) (plumbing.Hash, error) {
+},
+) (plumbing.Hash, error) {
 	out := s.NewEncodedObject()
 	if err := o.Encode(out); err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("write object: %w", err)

@@ -229,7 +229,7 @@ func TestArchive(t *testing.T) {
 	if _, err := s.Fetch(t.Context(), Request{Last: "x"}); !errors.As(err, &refused) {
 		t.Errorf("a flipped bit: %v", err)
 	}
-	if _, err := (open(t, t.TempDir())).Fetch(t.Context(), Request{}); !errors.Is(err, ErrNotFound) {
+	if _, err := open(t, t.TempDir()).Fetch(t.Context(), Request{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an empty folder: %v", err)
 	}
 }
