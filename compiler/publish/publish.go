@@ -218,13 +218,3 @@ func putAll(ctx context.Context, to depot.Writer, raw *bundle.Raw, channel []byt
 	put(channel)
 	return group.Wait()
 }
-
-// Current reads the bundle that is current in an environment, or a certain one, without believing it: give the result to
-// bundle.Verify.
-func Current(ctx context.Context, d depot.Depot, r depot.Request) (*bundle.Raw, error) {
-	got, err := depot.Fetch(ctx, d, r)
-	if err != nil {
-		return nil, err
-	}
-	return got.Raw, nil
-}

@@ -149,7 +149,7 @@ func TestReadersSeeWholeBundles(t *testing.T) {
 			}
 			see := func(step string, want *bundle.Bundle) {
 				t.Helper()
-				raw, err := Current(t.Context(), open(t, at), depot.Request{Environment: "prod"})
+				raw, err := current(t, at, depot.Request{Environment: "prod"})
 				if err != nil {
 					t.Errorf("%s: %v", step, err)
 				} else if v := k.verify(t, raw, "prod"); v.Bundle.Digest() != want.Digest() {
@@ -239,9 +239,9 @@ func BenchmarkFetchFolder10k(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			raw, err := Current(b.Context(), w, depot.Request{Environment: "prod"})
+			got, err := depot.Fetch(b.Context(), w, depot.Request{Environment: "prod"})
 			if err == nil {
-				_, err = bundle.Verify(raw, bundle.Check{Trust: s.Trust, Now: now})
+				_, err = bundle.Verify(got.Raw, bundle.Check{Trust: s.Trust, Now: now})
 			}
 			if err != nil {
 				b.Fatal(err)
