@@ -104,15 +104,16 @@ func (c *checker) hintPatch(o *object) {
 func (c *checker) references(o *object) {
 	if use := o.node.Get("use"); use != nil {
 		for i, n := range use.Items {
-			c.reference(o, kindPolicy, n, fmt.Sprintf("%s.use[%d]", o.path, i))
+			c.reference(o.tenant, kindPolicy, n, fmt.Sprintf("%s.use[%d]", o.path, i))
 		}
 	}
 	if n := o.node.Get("target").Get("upstream"); n != nil {
-		c.reference(o, kindUpstream, n, o.path+".target.upstream")
+		c.reference(o.sender, kindUpstream, n, o.path+".target.upstream")
 	}
 }
 
-func (c *checker) reference(from *object, kind string, n *schema.Node, path string) {
+// reference checks one name that a tenant's layer, or the base, gives.
+func (c *checker) reference(tenant, kind string, n *schema.Node, path string) {
 	to := c.ids[kind][n.Str]
 	if to == nil {
 		d := diag.Diagnostic{
@@ -127,7 +128,7 @@ func (c *checker) reference(from *object, kind string, n *schema.Node, path stri
 		return
 	}
 	switch {
-	case to.tenant == from.tenant:
+	case to.tenant == tenant:
 		return
 	case to.tenant != "":
 		c.diags.Add(diag.Diagnostic{
@@ -136,9 +137,9 @@ func (c *checker) reference(from *object, kind string, n *schema.Node, path stri
 			Notes:   []diag.Note{{Pos: to.idPos, Message: "defined here"}},
 			Hint:    "use one of your own, or one of the base that your tenant is granted",
 		})
-	case kind == kindUpstream && !granted(c.in.grants[from.tenant], "upstreams", n.Str):
-		c.diags.Add(c.ungranted(from.tenant, n.Pos, n.Width, path,
-			fmt.Sprintf("tenant %q may not use upstream %q of the base", from.tenant, n.Str), "upstreams"))
+	case kind == kindUpstream && !granted(c.in.grants[tenant], "upstreams", n.Str):
+		c.diags.Add(c.ungranted(tenant, n.Pos, n.Width, path,
+			fmt.Sprintf("tenant %q may not use upstream %q of the base", tenant, n.Str), "upstreams"))
 	}
 }
 
@@ -220,7 +221,7 @@ func (c *checker) between(routes []ir.Route, owners []*object) {
 		c.diags.Add(diag.Diagnostic{
 			Code: match.CodeTie, Pos: matcher(b).Pos, Width: matcher(b).Width, Path: b.path + ".matcher",
 			Message: fmt.Sprintf("routes %q and %q tie: both take %s, and neither is more specific", a.id, b.id, spell(&k.Witness)),
-			Notes:   []diag.Note{{Pos: matcher(a).Pos, Message: fmt.Sprintf("route %q takes it here", a.id)}},
+			Notes:   append([]diag.Note{{Pos: matcher(a).Pos, Message: fmt.Sprintf("route %q takes it here", a.id)}}, slices.Concat(patched(a), patched(b))...),
 			Hint:    "tell them apart by host, path, method, or one more header or query condition",
 		})
 	}
@@ -256,6 +257,18 @@ func hostName(h match.Host) string {
 		return "the routes without a host"
 	}
 	return "host " + h.String()
+}
+
+// patched notes the conditions of a route that an overlay has set: the line of the matcher does not show them.
+func patched(o *object) []diag.Note {
+	var out []diag.Note
+	m := o.node.Get("matcher")
+	for _, f := range m.Fields {
+		if f.Value.Pos.File != m.Pos.File {
+			out = append(out, diag.Note{Pos: f.Value.Pos, Message: fmt.Sprintf("matcher.%s of route %q is set here", f.Name, o.id)})
+		}
+	}
+	return out
 }
 
 // spell writes a witness as a person would send it.

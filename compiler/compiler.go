@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -27,10 +28,13 @@ var Stages = []string{"load", "decode", "migrate", "resolve", "check", "lower", 
 
 // Options are the settings of a Compiler.
 type Options struct {
-	Kinds   []policy.Kind       // in pipeline order
-	Targets []policy.TargetKind //
-	CUE     CUE                 // evaluates user CUE; nil makes a .cue file an error
-	Cache   *Cache              // of decoded files; nil switches it off
+	Kinds   []policy.Kind // in pipeline order
+	Targets []policy.TargetKind
+	// Dial says why an address must not be dialled, the same answer that a gateway gives when it dials: private admits the
+	// ones that are not public. nil leaves addresses to the gateway alone.
+	Dial    func(a netip.Addr, private bool) error
+	CUE     CUE    // evaluates user CUE; nil makes a .cue file an error
+	Cache   *Cache // of decoded files; nil switches it off
 	OnStage func(stage, environment string, took time.Duration)
 }
 

@@ -1,9 +1,11 @@
 package compiler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/suuupra/gateway/compiler/load"
@@ -63,6 +65,8 @@ func (c *Compiler) decode(ctx context.Context, tree *load.Tree, diags *diag.List
 			cfg.Files = append(cfg.Files, schema.File{Path: f.Path, Layer: f.Layer, Root: results[i].root})
 		}
 	}
+	// The tree is sorted already; whoever made it, the order of files must not decide anything.
+	slices.SortFunc(cfg.Files, func(a, b schema.File) int { return cmp.Compare(a.Path, b.Path) })
 	return cfg, nil
 }
 

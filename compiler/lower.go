@@ -131,23 +131,27 @@ func (l *lowerer) mayDialPrivate(tenant string) bool {
 // address refuses literal addresses that would never be dialled. Names are checked when they are dialled.
 func (l *lowerer) address(tenant string, u *url.URL, at *schema.Node, path string) {
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	ip, err := netip.ParseAddr(host)
 	loopbackName := host == "localhost" || strings.HasSuffix(host, ".localhost")
-	ip = ip.Unmap()
+	refused := func(private bool) bool {
+		if loopbackName {
+			return !private
+		}
+		ip, err := netip.ParseAddr(host)
+		return err == nil && l.opts.Dial != nil && l.opts.Dial(ip, private) != nil
+	}
 	switch {
-	case err == nil && (ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified()):
+	case refused(true):
 		l.diags.Add(diag.Diagnostic{
 			Code: "GW3022", Pos: at.Pos, Width: at.Width, Path: path,
-			Message: fmt.Sprintf("%s is a link-local, multicast or unspecified address, which the gateway never dials", ip),
+			Message: fmt.Sprintf("%s is a link-local, metadata, multicast or reserved address, which the gateway never dials", host),
 			Hint:    "name the service by its own address or DNS name; metadata services are out of reach on purpose",
 		})
-	case !l.mayDialPrivate(tenant) && (loopbackName || err == nil && (ip.IsPrivate() || ip.IsLoopback())):
-		d := diag.Diagnostic{
+	case !l.mayDialPrivate(tenant) && refused(false):
+		l.diags.Add(diag.Diagnostic{
 			Code: "GW3023", Pos: at.Pos, Width: at.Width, Path: path,
-			Message: fmt.Sprintf("tenant %q may not send requests to the private address %s", tenant, host),
+			Message: fmt.Sprintf("tenant %q may not send requests to %s, which is not a public address", tenant, host),
 			Hint:    "only tenants/" + tenant + "/tenant.yaml grants: tenant.allowPrivateAddresses: true",
-		}
-		l.diags.Add(d)
+		})
 	}
 }
 
@@ -178,8 +182,8 @@ func (l *lowerer) target(o *object) ir.Target {
 		Named:          func(id string) bool { return l.named[id] != nil },
 		Inline: func(u *url.URL) string {
 			at := n.Get("url")
-			l.address(o.tenant, u, at, path+".url")
-			return l.inline(o.tenant, u)
+			l.address(o.sender, u, at, path+".url")
+			return l.inline(o.sender, u)
 		},
 	}
 	return l.opts.Targets[i].Compile(c, n)

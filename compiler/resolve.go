@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
@@ -30,14 +32,17 @@ type object struct {
 	idPos  diag.Pos
 	tenant string // the tenant that added it, empty for the base and its environments
 	patch  bool   // added by an overlay: a misspelt id of a patch looks just like this
+	// sender is the tenant that said last where a route's requests go, empty for the base: its rules hold for what may be
+	// reached. A tenant's own route stays under its tenant's rules whoever patches it.
+	sender string
 	node   *schema.Node
 }
 
 // touch records that a tenant's layer patched an object it does not own: allowed only inside its grant.
 type touch struct {
 	tenant        string
-	by            *schema.Node // the patch
-	before, after *object
+	by            entry   // the patch
+	before, after *object // after is nil if the patch deletes
 }
 
 // resolved is one environment with every overlay applied.
@@ -51,11 +56,15 @@ type resolved struct {
 
 // entry is one object as it stands in one file.
 type entry struct {
+	kind string
 	file *schema.File
 	path string
 	node *schema.Node
 	id   *schema.Node
 }
+
+// name identifies an object.
+type name struct{ kind, id string }
 
 // resolve applies the layers of one environment in their fixed order: base, tenants, environment, environment x tenant.
 // An empty environment resolves the base and its tenants alone.
@@ -64,6 +73,7 @@ func resolve(cfg *schema.Config, environment string, diags *diag.List) *resolved
 		out:     &resolved{environment: environment, grants: map[string]*schema.Node{}},
 		byID:    map[string]map[string]*object{},
 		sources: map[string]diag.Pos{},
+		patches: map[name]*claim{},
 		diags:   diags,
 	}
 	for _, k := range objectKinds {
@@ -78,15 +88,22 @@ func resolve(cfg *schema.Config, environment string, diags *diag.List) *resolved
 	slices.Sort(tenants)
 	tenants = slices.Compact(tenants)
 
-	r.apply(cfg, schema.Layer{})
-	for _, t := range tenants {
-		r.apply(cfg, schema.Layer{Tenant: t})
+	layers := map[schema.Layer][]*schema.File{}
+	for i := range cfg.Files {
+		f := &cfg.Files[i]
+		layers[f.Layer] = append(layers[f.Layer], f)
 	}
-	if environment != "" {
-		r.apply(cfg, schema.Layer{Environment: environment})
+	step := func(tenants []string, environment string) {
+		clear(r.patches)
 		for _, t := range tenants {
-			r.apply(cfg, schema.Layer{Environment: environment, Tenant: t})
+			r.apply(layers, schema.Layer{Environment: environment, Tenant: t})
 		}
+	}
+	step([]string{""}, "")
+	step(tenants, "")
+	if environment != "" {
+		step([]string{""}, environment)
+		step(tenants, environment)
 	}
 	r.out.objects = map[string][]*object{}
 	for _, k := range objectKinds {
@@ -100,16 +117,15 @@ type resolver struct {
 	out     *resolved
 	byID    map[string]map[string]*object
 	sources map[string]diag.Pos // layer -> where its gateway key stands
+	patches map[name]*claim     // what the layers of one step have patched: tenants have no order among themselves
 	diags   *diag.List
 }
 
-func (r *resolver) apply(cfg *schema.Config, layer schema.Layer) {
-	entries := map[string]map[string][]entry{kindRoute: {}, kindUpstream: {}, kindPolicy: {}}
-	var order []entry // of first appearance, for stable diagnostics
-	kinds := map[*schema.Node]string{}
-	for i := range cfg.Files {
-		f := &cfg.Files[i]
-		if f.Layer != layer || f.Root == nil {
+func (r *resolver) apply(layers map[schema.Layer][]*schema.File, layer schema.Layer) {
+	entries := map[name][]entry{}
+	var order []name
+	for _, f := range layers[layer] {
+		if f.Root == nil {
 			continue
 		}
 		r.gateway(f)
@@ -124,68 +140,86 @@ func (r *resolver) apply(cfg *schema.Config, layer schema.Layer) {
 				if id == nil || id.Kind != schema.String || id.Str == "" {
 					continue // the file's own check has said so
 				}
-				e := entry{file: f, path: fmt.Sprintf("%s[%d]", kind, j), node: n, id: id}
-				if len(entries[kind][id.Str]) == 0 {
-					order = append(order, e)
-					kinds[n] = kind
+				key := name{kind, id.Str}
+				if len(entries[key]) == 0 {
+					order = append(order, key)
 				}
-				entries[kind][id.Str] = append(entries[kind][id.Str], e)
+				path := kind + "[" + strconv.Itoa(j) + "]"
+				entries[key] = append(entries[key], entry{kind: kind, file: f, path: path, node: n, id: id})
 			}
 		}
 	}
-	for _, first := range order {
-		kind := kinds[first.node]
-		r.object(kind, layer, entries[kind][first.id.Str])
+	for _, key := range order {
+		r.object(key, layer, entries[key])
 	}
 }
 
 // object applies what the files of one layer say about one id.
-func (r *resolver) object(kind string, layer schema.Layer, all []entry) {
-	id := all[0].id.Str
-	below := r.byID[kind][id]
-	for i, e := range all[1:] {
+func (r *resolver) object(key name, layer schema.Layer, all []entry) {
+	below := r.byID[key.kind][key.id]
+	claims := r.patches[key]
+	if claims == nil && below != nil {
+		claims = &claim{}
+		r.patches[key] = claims
+	}
+	first, last := all[0], (*schema.File)(nil)
+	for _, e := range all {
 		// Within one file, and wherever nothing lies below, a repeated id can't be a patch.
-		if prior := all[i]; below == nil || prior.file == e.file {
+		if last != nil && (below == nil || last == e.file) {
 			r.diags.Add(diag.Diagnostic{
 				Code: "GW3001", Pos: e.id.Pos, Width: e.id.Width, Path: e.path + ".id",
-				Message: fmt.Sprintf("%s id %q is used twice", singular[kind], id),
-				Notes:   []diag.Note{{Pos: all[0].id.Pos, Message: "first used here"}},
+				Message: fmt.Sprintf("%s id %q is used twice", singular[key.kind], key.id),
+				Notes:   []diag.Note{{Pos: first.id.Pos, Message: "first used here"}},
 				Hint:    "give one of them another id",
 			})
-			all = slices.Delete(slices.Clone(all), i+1, i+2)
-			r.object(kind, layer, all)
-			return
+			continue
 		}
-		for _, prior := range all[:i+1] {
-			if x, y, at, found := clash(prior.node, e.node, e.path); found {
-				r.diags.Add(diag.Diagnostic{
-					Code: "GW3002", Pos: y.Pos, Width: len(y.Name), Path: at,
-					Message: fmt.Sprintf("two files of the same layer set %s of %s %q", y.Name, singular[kind], id),
-					Notes:   []diag.Note{{Pos: x.Pos, Message: "also set here"}},
-					Hint:    "keep one of them: the order of files never decides",
-				})
-			}
+		last = e.file
+		if claims != nil && r.clash(claims, layer, &e) {
+			continue // what it would hit is not there, or must not be: one mistake, one error
 		}
-	}
-	for _, e := range all {
-		r.entry(kind, layer, e)
+		r.entry(layer, e)
 	}
 }
 
+// clash reports the fields of a patch that another patch of the same step sets too, and remembers those of this one. It
+// returns true if the object was deleted by one of them.
+func (r *resolver) clash(claims *claim, layer schema.Layer, e *entry) (deleted bool) {
+	claims.add(e.node, e.path, layer.Tenant, func(c clash) {
+		d := diag.Diagnostic{
+			Code: "GW3002", Pos: c.second.Pos, Width: utf8.RuneCountInString(c.second.Name), Path: c.path,
+			Message: fmt.Sprintf("two files of the same layer set %s of %s %q", c.second.Name, singular[e.kind], e.id.Str),
+			Notes:   []diag.Note{{Pos: c.first.Pos, Message: "also set here"}},
+			Hint:    "keep one of them: the order of files never decides",
+		}
+		if c.tenant != layer.Tenant {
+			d.Message = fmt.Sprintf("tenants %q and %q both set %s of %s %q", c.tenant, layer.Tenant, c.second.Name, singular[e.kind], e.id.Str)
+			d.Hint = "keep one of them: the names of tenants never decide"
+		}
+		deleted = deleted || c.first.Name == deleteMark || c.second.Name == deleteMark
+		if (c.first.Name == deleteMark) != (c.second.Name == deleteMark) {
+			d.Message = fmt.Sprintf("%s %q is both deleted and changed in the same layer", singular[e.kind], e.id.Str)
+			d.Notes[0].Message = "the other one"
+		}
+		r.diags.Add(d)
+	})
+	return deleted
+}
+
 // entry applies one object of one file: it adds, patches or deletes.
-func (r *resolver) entry(kind string, layer schema.Layer, e entry) {
-	id := e.id.Str
+func (r *resolver) entry(layer schema.Layer, e entry) {
+	kind, id := e.kind, e.id.Str
 	below := r.byID[kind][id]
 	if mark := e.node.Field(deleteMark); mark != nil {
-		if r.deletes(kind, layer, e, mark, below) {
-			r.touch(layer, e.node, below, nil)
+		if r.deletes(layer, e, mark, below) {
+			r.touch(layer, e, below, nil)
 			delete(r.byID[kind], id)
 		}
 		return
 	}
 	if below == nil {
 		r.byID[kind][id] = &object{
-			kind: kind, id: id, path: e.path, idPos: e.id.Pos, tenant: layer.Tenant,
+			kind: kind, id: id, path: e.path, idPos: e.id.Pos, tenant: layer.Tenant, sender: layer.Tenant,
 			patch: layer != schema.Layer{}, node: e.node,
 		}
 		return
@@ -200,15 +234,29 @@ func (r *resolver) entry(kind string, layer schema.Layer, e entry) {
 		return
 	}
 	next := *below
-	next.node = merge(below.node, e.node, e.path, r.diags)
-	r.touch(layer, e.node, below, &next)
+	next.node = merge(below.node, withoutID(e.node), e.path, r.diags) // the id finds the object, it sets nothing
+	if below.tenant == "" && sends(e.node) {
+		next.sender = layer.Tenant
+	}
+	r.touch(layer, e, below, &next)
 	r.byID[kind][id] = &next
 }
 
+// sends reports whether a patch says where a route's requests go.
+func sends(patch *schema.Node) bool {
+	target := patch.Get("target")
+	return target.Get("url") != nil || target.Get("upstream") != nil
+}
+
 // deletes checks a deletion; false means it has no effect.
-func (r *resolver) deletes(kind string, layer schema.Layer, e entry, mark *schema.Field, below *object) bool {
+func (r *resolver) deletes(layer schema.Layer, e entry, mark *schema.Field, below *object) bool {
+	kind := e.kind
 	bad := func(code diag.Code, pos diag.Pos, msg, hint string) bool {
-		r.diags.Add(diag.Diagnostic{Code: code, Pos: pos, Width: len(deleteMark), Path: e.path + "." + deleteMark, Message: msg, Hint: hint})
+		d := diag.Diagnostic{Code: code, Pos: pos, Width: len(deleteMark), Path: e.path + "." + deleteMark, Message: msg, Hint: hint}
+		if pos == e.id.Pos {
+			d.Width, d.Path = e.id.Width, e.path+".id"
+		}
+		r.diags.Add(d)
 		return false
 	}
 	switch {
@@ -232,7 +280,7 @@ func (r *resolver) deletes(kind string, layer schema.Layer, e entry, mark *schem
 }
 
 // touch remembers a tenant's change to an object of the base, for the check against its grant.
-func (r *resolver) touch(layer schema.Layer, patch *schema.Node, before, after *object) {
+func (r *resolver) touch(layer schema.Layer, patch entry, before, after *object) {
 	if layer.Tenant != "" && before.tenant != layer.Tenant {
 		r.out.touched = append(r.out.touched, touch{tenant: layer.Tenant, by: patch, before: before, after: after})
 	}
@@ -275,6 +323,15 @@ func (r *resolver) grant(f *schema.File) {
 			Code: "GW3006", Pos: t.Pos, Width: len("tenant"), Path: "tenant",
 			Message: "tenant grants stand outside tenants/<tenant>/tenant.yaml",
 			Hint:    "what a tenant may own is said in one place: tenants/<tenant>/tenant.yaml",
+		})
+		return
+	}
+	if first := r.out.grants[f.Layer.Tenant]; first != nil {
+		r.diags.Add(diag.Diagnostic{
+			Code: "GW3002", Pos: t.Pos, Width: len("tenant"), Path: "tenant",
+			Message: fmt.Sprintf("two files say what tenant %q may own", f.Layer.Tenant),
+			Notes:   []diag.Note{{Pos: first.Pos, Message: "also said here"}},
+			Hint:    "keep one of them: the order of files never decides",
 		})
 		return
 	}

@@ -25,63 +25,128 @@ func (c *checker) tenants() {
 				})
 				continue
 			}
-			c.owned(o.tenant, o, o.node)
+			c.owned(o)
 		}
 	}
 	for _, t := range c.in.touched {
-		switch {
-		case c.in.grants[t.tenant] == nil:
-			c.owned(t.tenant, t.before, t.by)
-		case t.before.kind != kindRoute:
-			c.diags.Add(c.ungranted(t.tenant, t.by.Get("id").Pos, len(t.before.id), t.before.path,
-				fmt.Sprintf("tenant %q may not change %s %q of the base", t.tenant, singular[t.before.kind], t.before.id), ""))
-		default:
-			// Both what it was and what it becomes must lie inside the grant: a tenant can neither take over a route
-			// outside it nor move one out of it.
-			c.owned(t.tenant, t.before, t.by)
-			if t.after != nil {
-				c.owned(t.tenant, t.after, t.by)
+		c.touched(&t)
+	}
+}
+
+// touched checks what a tenant has changed in an object of the base. Everything is reported at the patch: that is what
+// has to be mended.
+func (c *checker) touched(t *touch) {
+	id, kind := t.by.id, t.before.kind
+	refuse := func(field, format string, args ...any) {
+		c.diags.Add(c.ungranted(t.tenant, id.Pos, id.Width, t.by.path+".id", fmt.Sprintf(format, args...), field))
+	}
+	grant := c.in.grants[t.tenant]
+	switch {
+	case grant == nil:
+		refuse("", "tenant %q has no grant, so it may not change %s %q of the base", t.tenant, singular[kind], id.Str)
+		return
+	case kind != kindRoute:
+		refuse("", "tenant %q may not change %s %q of the base", t.tenant, singular[kind], id.Str)
+		return
+	}
+	// Both what it was and what it becomes must lie inside the grant: a tenant can neither take over a route outside it nor
+	// move one out of it.
+	for _, o := range []*object{t.before, t.after} {
+		if o == nil {
+			continue
+		}
+		if beyond := outside(o, grant); len(beyond) > 0 {
+			refuse(beyond[0].field, "tenant %q may not change route %q: it takes %s, which the tenant is not granted", t.tenant, id.Str, beyond[0].what)
+			return
+		}
+	}
+	if p := t.by.node.Field("policy"); p != nil {
+		wrote := p.Value
+		if wrote.Kind != schema.Map { // null: it removes what was there
+			wrote = t.before.node.Get("policy")
+		}
+		c.ownedPolicies(t.tenant, wrote, p, t.by.path+".policy")
+	}
+	if use := t.by.node.Field("use"); use != nil {
+		c.touchedUse(t, use)
+	}
+}
+
+// touchedUse checks the kinds of the policies that a tenant takes off a route of the base, or puts on it.
+func (c *checker) touchedUse(t *touch, use *schema.Field) {
+	names := texts(t.before.node.Get("use"))
+	if t.after != nil {
+		names = append(names, texts(t.after.node.Get("use"))...)
+	}
+	slices.Sort(names)
+	for _, id := range slices.Compact(names) {
+		p := c.ids[kindPolicy][id]
+		if p == nil {
+			continue // a dangling reference, reported as such
+		}
+		for _, f := range p.node.Fields {
+			if !ungoverned(f.Name) && !granted(c.in.grants[t.tenant], "policyKinds", f.Name) {
+				c.diags.Add(c.ungranted(t.tenant, use.Pos, len(use.Name), t.by.path+".use",
+					fmt.Sprintf("tenant %q may not say which policies route %q uses: %q holds the policy %s", t.tenant, t.before.id, id, f.Name), "policyKinds"))
 			}
 		}
 	}
 }
 
-// owned checks one object against a tenant's grant. by is the node whose policy fields the tenant wrote.
-func (c *checker) owned(tenant string, o *object, by *schema.Node) {
-	grant := c.in.grants[tenant]
-	if grant == nil {
-		c.diags.Add(c.ungranted(tenant, o.idPos, len(o.id), o.path, fmt.Sprintf("tenant %q has no grant", tenant), ""))
-		return
-	}
-	kinds := by
-	if o.kind == kindRoute {
-		c.ownedMatcher(tenant, o, grant)
-		kinds = by.Get("policy")
-	}
-	if o.kind == kindUpstream || kinds == nil {
-		return
-	}
-	for _, f := range kinds.Fields {
-		if f.Name != "id" && !forwardSettings[f.Name] && !granted(grant, "policyKinds", f.Name) {
-			c.diags.Add(c.ungranted(tenant, f.Pos, len(f.Name), join(o.path, f.Name),
-				fmt.Sprintf("tenant %q may not use the policy %s", tenant, f.Name), "policyKinds"))
-		}
+// ungoverned reports whether a field of a policy needs no grant.
+func ungoverned(field string) bool { return field == "id" || forwardSettings[field] }
+
+// owned checks one object of a tenant against its grant.
+func (c *checker) owned(o *object) {
+	grant := c.in.grants[o.tenant]
+	switch o.kind {
+	case kindRoute:
+		c.ownedMatcher(o, grant)
+		c.ownedPolicies(o.tenant, o.node.Get("policy"), nil, o.path+".policy")
+	case kindPolicy:
+		c.ownedPolicies(o.tenant, o.node, nil, o.path)
 	}
 }
 
-func (c *checker) ownedMatcher(tenant string, o *object, grant *schema.Node) {
-	m := o.node.Get("matcher")
-	host, hostNode := m.Get("host").Text(), m.Get("host")
-	if hostNode == nil {
-		hostNode = m
+// ownedPolicies checks the kinds of policy in a node. They are reported at their fields, or all at one that removes them.
+func (c *checker) ownedPolicies(tenant string, n *schema.Node, at *schema.Field, path string) {
+	if n == nil {
+		return
 	}
-	if !slices.ContainsFunc(texts(grant.Get("hosts")), func(g string) bool { return hostWithin(host, g) }) {
-		what := fmt.Sprintf("host %q", host)
-		if host == "" {
-			what = "every host"
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		if ungoverned(f.Name) || granted(c.in.grants[tenant], "policyKinds", f.Name) {
+			continue
 		}
-		c.diags.Add(c.ungranted(tenant, hostNode.Pos, hostNode.Width, o.path+".matcher.host",
-			fmt.Sprintf("route %q takes %s, which tenant %q is not granted", o.id, what, tenant), "hosts"))
+		where, verb := f, "use"
+		if f.Value.Kind == schema.Null {
+			verb = "remove"
+		}
+		if at != nil && at.Value != n {
+			where, verb = at, "remove"
+		}
+		c.diags.Add(c.ungranted(tenant, where.Pos, len(where.Name), join(path, f.Name),
+			fmt.Sprintf("tenant %q may not %s the policy %s", tenant, verb, f.Name), "policyKinds"))
+	}
+}
+
+// excess is something a route takes beyond a grant.
+type excess struct {
+	field string // of the grant
+	what  string
+	at    *schema.Node
+}
+
+// outside lists what a route takes beyond a grant.
+func outside(o *object, grant *schema.Node) []excess {
+	var out []excess
+	m := o.node.Get("matcher")
+	host := excess{field: "hosts", what: "every host", at: m}
+	if n := m.Get("host"); n != nil {
+		host.what, host.at = fmt.Sprintf("host %q", n.Str), n
+	}
+	if !slices.ContainsFunc(texts(grant.Get("hosts")), func(g string) bool { return hostWithin(m.Get("host").Text(), g) }) {
+		out = append(out, host)
 	}
 	prefixes := texts(grant.Get("pathPrefixes"))
 	if grant.Get("pathPrefixes") == nil {
@@ -89,16 +154,20 @@ func (c *checker) ownedMatcher(tenant string, o *object, grant *schema.Node) {
 	}
 	if path := m.Get("path"); path != nil {
 		pattern, err := match.ParsePath(path.Str)
-		if err != nil {
-			return // reported where the matcher is compiled
-		}
-		if !slices.ContainsFunc(prefixes, func(p string) bool { return pathWithin(pattern.String(), p) }) {
-			c.diags.Add(c.ungranted(tenant, path.Pos, path.Width, o.path+".matcher.path",
-				fmt.Sprintf("route %q takes path %q, which tenant %q is not granted", o.id, path.Str, tenant), "pathPrefixes"))
+		if err == nil && !slices.ContainsFunc(prefixes, func(p string) bool { return pathWithin(pattern.String(), p) }) {
+			// One that does not parse is reported where it is compiled.
+			out = append(out, excess{"pathPrefixes", fmt.Sprintf("path %q", path.Str), path})
 		}
 	} else if re := m.Get("pathRegex"); re != nil && !slices.Contains(prefixes, "/") {
-		c.diags.Add(c.ungranted(tenant, re.Pos, re.Width, o.path+".matcher.pathRegex",
-			fmt.Sprintf("tenant %q is granted path prefixes, and a regular expression can't be held to one", tenant), "pathPrefixes"))
+		out = append(out, excess{"pathPrefixes", "all that a regular expression may match", re})
+	}
+	return out
+}
+
+func (c *checker) ownedMatcher(o *object, grant *schema.Node) {
+	for _, e := range outside(o, grant) {
+		c.diags.Add(c.ungranted(o.tenant, e.at.Pos, e.at.Width, o.path+".matcher",
+			fmt.Sprintf("route %q takes %s, which tenant %q is not granted", o.id, e.what, o.tenant), e.field))
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/suuupra/gateway/runtime/policy/all"
 	"github.com/suuupra/gateway/runtime/target"
 	targets "github.com/suuupra/gateway/runtime/target/all"
+	"github.com/suuupra/gateway/runtime/upstream/dialguard"
 	"github.com/suuupra/gateway/schema/v1"
 )
 
@@ -29,7 +30,7 @@ type Options struct {
 
 // New returns the compiler.
 func New(o Options) *compiler.Compiler {
-	opts := compiler.Options{Kinds: all.Kinds(), CUE: cuerun.New(), OnStage: o.OnStage}
+	opts := compiler.Options{Kinds: all.Kinds(), CUE: cuerun.New(), Dial: dialguard.Check, OnStage: o.OnStage}
 	for _, t := range targets.Kinds() {
 		opts.Targets = append(opts.Targets, t.TargetKind)
 	}
