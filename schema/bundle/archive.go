@@ -21,9 +21,17 @@ const (
 
 // EncodeArchive returns the .gwb file of a bundle. It checks no signature, but takes only what is listed.
 func EncodeArchive(raw *Raw) ([]byte, error) {
-	files, err := layoutFiles(raw)
+	out, err := encodeArchive(raw)
 	if err != nil {
 		return nil, fmt.Errorf("encode archive: %w", err)
+	}
+	return out, nil
+}
+
+func encodeArchive(raw *Raw) ([]byte, error) {
+	files, err := layoutFiles(raw)
+	if err != nil {
+		return nil, err
 	}
 	names := slices.Sorted(maps.Keys(files))
 	size := 2 * tarBlock
@@ -57,7 +65,7 @@ func layoutFiles(raw *Raw) (map[string][]byte, error) {
 			return nil, Refuse(ShardMissing, "shard %s (%s) is listed and missing", layer.Annotations[annotationTitle], layer.Digest.Short())
 		}
 		if RefOf(data) != layer.Ref() {
-			return nil, Refuse(DigestMismatch, "shard %s is not the one that is listed", layer.Annotations[annotationTitle])
+			return nil, Refuse(DigestMismatch, "shard %s is not the one that is listed: it was changed after signing", layer.Annotations[annotationTitle])
 		}
 		listed[layer.Digest] = true
 		files[blobDir+layer.Digest.Hex()] = data
@@ -95,7 +103,7 @@ func DecodeArchive(data []byte) (*Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	again, err := EncodeArchive(raw)
+	again, err := encodeArchive(raw)
 	if err != nil {
 		return nil, err
 	}
