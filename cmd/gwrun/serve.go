@@ -67,6 +67,11 @@ func serve(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 		if store, err = state.Open(c.State); err != nil {
 			return err
 		}
+		defer func() {
+			if err := store.Close(); err != nil {
+				log.Warn("the state directory could not be closed", slog.Any("error", err))
+			}
+		}()
 	} else {
 		log.Warn("no --state directory: after a restart the gateway has nothing to serve until its source answers")
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/suuupra/gateway/schema/bundle"
@@ -23,16 +24,21 @@ import (
 const Keep = 3
 
 const (
-	stateFile  = "state.json"
-	stateMax   = 64 << 10
-	archiveMax = 80 << 20 // a bundle's 64 MiB and its framing
+	stateFile = "state.json"
+	lockFile  = "lock"
+	tmpPrefix = ".tmp-"
+	stateMax  = 64 << 10
 )
+
+// ErrLocked says that another gateway uses the directory.
+var ErrLocked = errors.New("another gateway uses this state directory; give each its own")
 
 // State is the small file beside the bundles.
 type State struct {
 	// Position is the newest channel that was activated: nothing older may follow (rollback protection).
 	Position    bundle.Position `json:"position"`
-	ETag        string          `json:"etag,omitempty"` // of the last activated version, for https sources
+	Environment string          `json:"environment,omitempty"` // whose positions these are: each environment counts its own
+	ETag        string          `json:"etag,omitempty"`        // of the last activated version, for https sources
 	ActivatedAt time.Time       `json:"activatedAt"`
 }
 
@@ -42,26 +48,48 @@ type Generation struct {
 	file           string
 }
 
-// Store is a directory that belongs to one gateway.
+// Store is a directory that belongs to one gateway, from Open to Close.
 type Store struct {
-	dir string
+	dir  string
+	lock *os.File
 	// step is called before each persistence step; tests kill the process there.
 	step func(name string)
 }
 
-// Open makes the directory if need be. Its mode is 0700: bundles hold the whole configuration.
+// Open makes the directory if need be, and takes it for this process: it fails with ErrLocked while another one holds it.
+// The lock ends with the process, however that ends. The directory's mode is 0700: bundles hold the whole configuration.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open state directory: %w", err)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, ".tmp-*"))
+	lock, err := takeLock(filepath.Join(dir, lockFile))
 	if err != nil {
-		return nil, fmt.Errorf("open state directory: %w", err)
+		return nil, fmt.Errorf("open state directory %s: %w", dir, err)
 	}
-	for _, f := range left { // what a crash left half written
-		_ = os.Remove(f)
+	s := &Store{dir: dir, lock: lock, step: func(string) {}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open state directory: %w", err), s.Close())
 	}
-	return &Store{dir: dir, step: func(string) {}}, nil
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tmpPrefix) { // what a crash left half written
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	return s, nil
+}
+
+// Close gives the directory to the next gateway. It is idempotent.
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	err := s.lock.Close()
+	s.lock = nil
+	if err != nil {
+		return fmt.Errorf("close state directory: %w", err)
+	}
+	return nil
 }
 
 // OnStep sets a hook that is called before each step of Save, with the step's name: crash tests end the process there.
@@ -119,7 +147,7 @@ func (s *Store) Generations() ([]Generation, error) {
 
 // Read returns the bytes of a kept bundle, exactly as they were received.
 func (s *Store) Read(g Generation) ([]byte, error) {
-	raw, err := readBounded(filepath.Join(s.dir, g.file), archiveMax)
+	raw, err := readBounded(filepath.Join(s.dir, g.file), bundle.MaxArchive)
 	if err != nil {
 		return nil, fmt.Errorf("read kept bundle: %w", err)
 	}
@@ -143,23 +171,37 @@ func (s *Store) Save(archive []byte, st State) error {
 		return fmt.Errorf("write state: %w", err)
 	}
 	s.step("prune")
-	gens, err := s.Generations()
-	if err != nil {
+	if err := s.prune(st.Position); err != nil {
 		return err
-	}
-	for _, g := range gens[min(Keep, len(gens)):] {
-		s.step("remove")
-		if err := os.Remove(filepath.Join(s.dir, g.file)); err != nil {
-			return fmt.Errorf("drop old bundle: %w", err)
-		}
 	}
 	s.step("done")
 	return nil
 }
 
+// prune keeps the newest generations up to a position. What is newer than the position just saved cannot be of use: positions
+// only move forward, so it belongs to another environment or was never activated. It goes first.
+func (s *Store) prune(at bundle.Position) error {
+	gens, err := s.Generations()
+	if err != nil {
+		return err
+	}
+	kept := 0
+	for _, g := range gens {
+		if (bundle.Position{Epoch: g.Epoch, Version: g.Version}).Compare(at) <= 0 && kept < Keep {
+			kept++
+			continue
+		}
+		s.step("remove")
+		if err := os.Remove(filepath.Join(s.dir, g.file)); err != nil {
+			return fmt.Errorf("drop old bundle: %w", err)
+		}
+	}
+	return nil
+}
+
 // write replaces a file so that a reader, or a machine that loses power, sees the old bytes or the new ones.
 func (s *Store) write(name string, data []byte) error {
-	f, err := os.CreateTemp(s.dir, ".tmp-*")
+	f, err := os.CreateTemp(s.dir, tmpPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -186,16 +228,28 @@ func (s *Store) write(name string, data []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// readBounded reads a regular file of at most limit bytes; the limit holds even if the file grows while it is read.
+// readBounded reads a regular file of at most limit bytes; the limit holds even if the file grows while it is read. Links
+// and pipes are not followed or waited for.
 func readBounded(path string, limit int64) ([]byte, error) {
+	name := filepath.Base(path)
+	before, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
+	if after, err := f.Stat(); err != nil || !os.SameFile(before, after) {
+		return nil, fmt.Errorf("%s was replaced while it was opened", name)
+	}
 	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", filepath.Base(path), limit)
+		err = fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
 	return raw, err
 }
