@@ -236,8 +236,15 @@ func (w *response) drop() {
 	w.out = nil
 }
 
-// Flush implements httpmsg.ResponseWriter.
+// Flush implements httpmsg.ResponseWriter. Who flushes is about to wait: the read buffer is not needed meanwhile.
 func (w *response) Flush() error {
+	if w.c.bodyRead.Load() {
+		w.c.wire.Rest()
+	}
+	return w.flush()
+}
+
+func (w *response) flush() error {
 	if w.out == nil {
 		return nil
 	}
@@ -271,12 +278,12 @@ func (w *response) beforeWrite() {
 func (w *response) end() error {
 	if !w.cut && !w.bare && w.left > 0 {
 		w.cut = true
-		_ = w.Flush()
+		_ = w.flush()
 		return errTooShort
 	}
 	if w.cut {
 		if !w.ambiguous() {
-			_ = w.Flush()
+			_ = w.flush()
 		}
 		w.drop()
 		return nil
@@ -284,7 +291,7 @@ func (w *response) end() error {
 	if w.chunked {
 		*w.out = http1.AppendLastChunk(w.buffer(), w.trailer)
 	}
-	return w.Flush()
+	return w.flush()
 }
 
 // ambiguous reports whether a cut response would look complete if the connection just ended.

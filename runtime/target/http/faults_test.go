@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/policy"
 )
 
 // TestUpstreamFaults answers with things no client may be given: the answer is the gateway's own.
@@ -211,7 +214,7 @@ func TestStaleConnections(t *testing.T) {
 	for _, tt := range []struct {
 		name, method string
 		behave       func(c net.Conn, r *bufio.Reader, o *origin, done func()) // after the first answer
-		code         string                                       // "" if the second request succeeds
+		code         string                                                    // "" if the second request succeeds
 	}{
 		{"closed while idle", "POST", func(c net.Conn, _ *bufio.Reader, _ *origin, done func()) { _ = c.Close(); done() }, ""},
 		{"unasked bytes", "POST", func(c net.Conn, _ *bufio.Reader, _ *origin, done func()) {
@@ -415,4 +418,35 @@ func TestShutdownDeadlineAndCancelBefore(t *testing.T) {
 			t.Errorf("a cancelled stream ended cleanly: %q", got)
 		}
 	})
+}
+
+// TestPanicOfAPolicy has a policy panic at the worst moments: nothing may leak, and no response may look complete.
+func TestPanicOfAPolicy(t *testing.T) {
+	up := startOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o.head(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhell\r\n")
+		untilGone(c)
+	})
+	for _, where := range []string{"respond", "chunk"} {
+		t.Run(where, func(t *testing.T) {
+			o := defaults(up.addr)
+			o.hooks = func(p *proxy) {
+				p.recovers = true
+				if where == "respond" {
+					p.respond = func(*policy.Exchange, *httpmsg.Response) { panic("respond") }
+				} else {
+					p.chunks = []policy.ChunkHandler{&recorder{panics: true}}
+				}
+			}
+			p := startProxy(t, o)
+			c := dial(t, p.addr)
+			// An upload is under way as well.
+			c.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 50000))
+			got, _ := c.rest()
+			if strings.Contains(got, "0\r\n\r\n") {
+				t.Errorf("got %q", got)
+			}
+			eventually(t, "the connection is given up", func() bool { return p.pool.Stats().Open == 0 })
+		})
+	}
 }

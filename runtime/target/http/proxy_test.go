@@ -30,7 +30,7 @@ type proxy struct {
 	proxies  *httpmsg.Proxies
 	respond  func(*policy.Exchange, *httpmsg.Response)
 	chunks   []policy.ChunkHandler
-	setup    func(*policy.Exchange)
+	recovers bool // what the gateway does about a panic
 	mu       sync.Mutex
 	rejects  []policy.Reject
 	refused  []string
@@ -54,9 +54,11 @@ func (p *proxy) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.
 	x := &policy.Exchange{Request: r, ClientIP: p.proxies.ClientIP(r), ID: p.proxies.RequestID(r)}
 	x.Timings.Start = r.Received
 	x.Path, x.RawQuery, _ = strings.Cut(http1.OriginForm(r.Target), "?")
-	if p.setup != nil {
-		p.setup(x)
-	}
+	defer func() {
+		if p.recovers && recover() != nil && !w.Started() {
+			w.Abort()
+		}
+	}()
 	reject := p.target.Serve(ctx, x, w, p)
 	if reject != nil {
 		p.mu.Lock()
@@ -319,6 +321,23 @@ func lacks(t testing.TB, got string, banned ...string) {
 	for _, w := range banned {
 		if strings.Contains(strings.ToLower(got), strings.ToLower(w)) {
 			t.Errorf("%q should not be in:\n%s", w, got)
+		}
+	}
+}
+
+// benchOrigin answers without allocating.
+func benchOrigin(response []byte) func(*origin, net.Conn, *bufio.Reader) {
+	return func(_ *origin, c net.Conn, r *bufio.Reader) {
+		for {
+			line, err := r.ReadSlice('\n')
+			if err != nil {
+				return
+			}
+			if len(line) == 2 {
+				if _, err := c.Write(response); err != nil {
+					return
+				}
+			}
 		}
 	}
 }

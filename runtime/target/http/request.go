@@ -18,15 +18,29 @@ const gather = 16 << 10
 
 var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// free gives back what the call used. Nothing that it started runs any more.
+// free gives back what the call used. If it still has its connection, a policy has panicked: nothing that the call started
+// may go on, and the client must not take what it got for the whole.
 func (c *call) free() {
-	if c.out != nil {
-		if *c.out = (*c.out)[:0]; cap(*c.out) <= 2*gather {
-			outBuffers.Put(c.out)
+	if c.conn != nil {
+		_ = c.hangUp(nil)
+		if c.w.Started() {
+			c.w.Abort()
 		}
 	}
+	c.freeOut()
 	*c = call{}
 	calls.Put(c)
+}
+
+// freeOut gives back the buffer of the request, once it need not be sent again.
+func (c *call) freeOut() {
+	if c.out == nil {
+		return
+	}
+	if *c.out = (*c.out)[:0]; cap(*c.out) <= 2*gather {
+		outBuffers.Put(c.out)
+	}
+	c.out = nil
 }
 
 // prepare writes the head of the upstream request, and what has come of the body, into one buffer.

@@ -12,6 +12,7 @@ import (
 
 // respond hands the response on, head and body. The connection goes back to its pool if both sides are through with it.
 func (c *call) respond() *policy.Reject {
+	c.freeOut()
 	head := &c.conn.Head
 	c.conn.BeginBody(c.by, c.t.idle)
 	if head.Status == 101 {
@@ -42,6 +43,7 @@ func (c *call) respond() *policy.Reject {
 	}
 	c.detach()
 	c.conn.Release(reuse && c.ctx.Err() == nil)
+	c.conn = nil
 	return nil
 }
 
@@ -120,8 +122,7 @@ func (c *call) tunnel() *policy.Reject {
 		return c.reject(c.hangUp(httpmsg.ErrClientClosed))
 	}
 	c.join(client)
-	c.detach()
-	c.conn.Release(false)
+	_ = c.hangUp(nil)
 	return nil
 }
 

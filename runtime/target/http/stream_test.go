@@ -297,14 +297,18 @@ func TestExpect(t *testing.T) {
 
 // recorder is a ChunkHandler that notes what it sees.
 type recorder struct {
-	mu   sync.Mutex
-	seen []string
-	fail string
+	mu     sync.Mutex
+	seen   []string
+	fail   string
+	panics bool
 }
 
 func (h *recorder) Chunk(_ context.Context, _ *policy.Exchange, p []byte) ([]byte, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.panics {
+		panic("chunk")
+	}
 	h.seen = append(h.seen, string(p))
 	if string(p) == h.fail {
 		return nil, errors.New("no")
