@@ -104,6 +104,7 @@ func (s *station) listenOwn(ctx context.Context) error {
 		return err
 	}
 	s.status.listening("admin", l.Addr())
+	s.log.Info("listening", slog.String("listener", "admin"), slog.String("address", l.Addr().String()))
 	s.ownServer = engine.New(ownHandler{s.own}, engine.Settings{Limits: ownLimits, Timeouts: ownTimeouts, MaxConnections: 1000}, engine.Hooks{
 		AcceptFailed: func(err error) { s.log.Error("accepting on the admin listener failed", slog.Any("error", err)) },
 	})
