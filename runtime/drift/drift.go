@@ -122,7 +122,7 @@ func New(o Options) (*Watcher, error) {
 		}
 		sum := sha256.Sum256([]byte(l.String()))
 		dir := filepath.Join(work, "drift-"+hex.EncodeToString(sum[:8])+".git")
-		if w.origin, err = newRemote(l, o.Token, dir, names, limits{maxPack, maxUnpacked, maxObject}); err != nil {
+		if w.origin, err = newRemote(l, o.Token, dir, names, usualLimits()); err != nil {
 			return nil, fmt.Errorf("drift repository: %w", err)
 		}
 	}

@@ -130,15 +130,17 @@ func (p *painter) paint(id plumbing.Hash, colour int) error {
 
 // walk reports whether it came to an end before the bound.
 func (p *painter) walk(ctx context.Context) (complete bool, err error) {
-	extra := 0
+	extra, settle := 0, false
 	for visited := 0; p.queue.Len() > 0; visited++ {
 		if p.open == 0 {
-			if extra++; extra > slop {
-				return true, nil
-			}
+			extra++
+			settle = settle || extra > slop
 		}
-		if visited >= maxCommits {
-			return p.open == 0, nil
+		if visited >= maxCommits && !settle {
+			if p.open > 0 {
+				return false, nil
+			}
+			settle = true
 		}
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -154,6 +156,9 @@ func (p *painter) walk(ctx context.Context) (complete bool, err error) {
 			continue
 		}
 		for _, parent := range c.ParentHashes {
+			if settle && p.colour[parent] == 0 {
+				continue // nothing new; only what was painted too early is painted over
+			}
 			if err := p.paint(parent, colour); err != nil {
 				return false, err
 			}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,21 +288,21 @@ func TestTrigger(t *testing.T) {
 	g.activate(t, repo.Dir, repo.Head(), "")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		checks := 0
+		var checks atomic.Int64
 		w, err := drift.New(drift.Options{
-			Repository: repo.Dir, Interval: time.Hour, Compile: g.Compile, Running: g.Running, Report: func(drift.Report) { checks++ },
+			Repository: repo.Dir, Interval: time.Hour, Compile: g.Compile, Running: g.Running, Report: func(drift.Report) { checks.Add(1) },
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan struct{})
 		go func() { defer close(done); w.Run(ctx) }()
-		after := func(d time.Duration, want int) {
+		after := func(d time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if checks != want {
-				t.Fatalf("%d checks, want %d", checks, want)
+			if n := checks.Load(); n != want {
+				t.Fatalf("%d checks, want %d", n, want)
 			}
 		}
 		after(time.Second, 1)

@@ -240,7 +240,7 @@ func (r *remote) explain(err error) error {
 
 // open fetches what the clone lacks. A history too large to keep is cut off; then each new head is fetched anew.
 func (r *remote) open(ctx context.Context, t tip) (*store, error) {
-	if err := r.clone.tidy(); err != nil {
+	if err := r.clone.tidy(r.limits); err != nil {
 		return nil, err
 	}
 	s, st, err := r.clone.open()

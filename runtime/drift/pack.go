@@ -27,7 +27,12 @@ type errTooLarge struct{ what string }
 func (e *errTooLarge) Error() string { return "the repository is too large: " + e.what }
 
 // limits are the bounds in force; tests of the bounds make them small.
-type limits struct{ pack, unpacked, object int64 }
+type limits struct {
+	pack, unpacked, object int64
+	packs                  int // how many the clone keeps before it is made anew
+}
+
+func usualLimits() limits { return limits{maxPack, maxUnpacked, maxObject, maxPacks} }
 
 // copyPack copies a pack as it arrives, up to the bound.
 func (l limits) copyPack(w io.Writer, r io.Reader) error {

@@ -211,9 +211,7 @@ func TestRefs(t *testing.T) {
 		for ref, id := range map[string]string{
 			"": head, "HEAD": head, "main": head, "refs/heads/main": head, "light": tagged, "v1.0.0": tagged, "refs/tags/v1.0.0": tagged,
 		} {
-			g := &gateway{}
-			g.activate(t, repo.Dir, tagged, "")
-			r := newWatcher(t, g, drift.Options{Repository: where, Ref: ref}).Check(t.Context())
+			r := newWatcher(t, &gateway{}, drift.Options{Repository: where, Ref: ref}).Check(t.Context())
 			if r.Head != id || r.Error != "" {
 				t.Errorf("%s at %s is %s (%s), want %s", ref, where, r.Head, r.Error, id)
 			}

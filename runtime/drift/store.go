@@ -88,7 +88,7 @@ func (c *clone) discard() error {
 }
 
 // tidy removes what an interrupted fetch has left, and a clone that has grown too much.
-func (c *clone) tidy() error {
+func (c *clone) tidy(l limits) error {
 	for _, pattern := range []string{incoming + "*", "objects/pack/tmp_*"} {
 		found, _ := filepath.Glob(filepath.Join(c.dir, pattern)) // the pattern is valid
 		for _, name := range found {
@@ -104,7 +104,7 @@ func (c *clone) tidy() error {
 			size += info.Size()
 		}
 	}
-	if len(packs) > maxPacks || size > 2*maxPack {
+	if len(packs) > l.packs || size > 2*l.pack {
 		return c.discard()
 	}
 	return nil
