@@ -1,8 +1,12 @@
 package diag
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // formatVersion is raised when a field of the JSON form changes its meaning or goes away.
@@ -59,8 +63,36 @@ func JSON(w io.Writer, r Report) error {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeJSON(b.Bytes()))
+	return err
+}
+
+// escapeJSON writes what a terminal would obey, or show in another order, as an escape: reports end up in build logs. Such
+// characters stand inside strings only, so the value stays the same.
+func escapeJSON(data []byte) []byte {
+	risky := func(r rune) bool { return r != '\n' && r != utf8.RuneError && unsafe(r) }
+	if bytes.IndexFunc(data, risky) < 0 {
+		return data
+	}
+	out := make([]byte, 0, len(data)+64)
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		if !risky(r) {
+			out = append(out, data[:size]...)
+		} else if r > 0xffff {
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		} else {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		data = data[size:]
+	}
+	return out
 }

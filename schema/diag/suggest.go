@@ -5,12 +5,21 @@ import (
 	"strings"
 )
 
+// maxSuggest bounds the words that are compared, in bytes: the work grows with the product of their lengths.
+const maxSuggest = 128
+
 // Suggest returns the candidate that a misspelt word most likely means, or "" if none is near: at most a third of its
 // letters differ. Case and the separators "-", "_" and "." cost nothing.
 func Suggest(word string, candidates []string) string {
+	if len(word) > maxSuggest {
+		return ""
+	}
 	best, bestCost := "", max(1, len(word)/3)+1
 	folded := fold(word)
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
+		if len(c) > maxSuggest {
+			continue
+		}
 		if cost := distance(folded, fold(c), bestCost); cost < bestCost {
 			best, bestCost = c, cost
 		}
