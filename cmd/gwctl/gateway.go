@@ -79,7 +79,7 @@ func fetchStatus(ctx context.Context, base string) (*admin.Status, error) {
 
 // fetchRunning reads the bundle a gateway runs.
 func fetchRunning(ctx context.Context, base string) (*bundle.Raw, error) {
-	body, err := askGateway(ctx, base, "/admin/bundle", bundle.MaxBundle+8<<20)
+	body, err := askGateway(ctx, base, "/admin/bundle", bundle.MaxArchive)
 	if err != nil {
 		return nil, err
 	}

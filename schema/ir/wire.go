@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/suuupra/gateway/schema/bundle"
-	"github.com/suuupra/gateway/schema/diag"
 )
 
 // shardTarget is the size a shard is split at. Small enough that a changed route moves few bytes, large enough that ten
@@ -27,10 +26,6 @@ type (
 	}
 	routeShard struct {
 		Routes []Route `json:"routes"`
-	}
-	provenanceShard struct {
-		Files   []string            `json:"files"`
-		Origins map[string][3]int64 `json:"origins"` // address -> index into files, line, column
 	}
 )
 
@@ -52,11 +47,11 @@ func Pack(p *Program) ([]bundle.Shard, error) {
 	}
 	shards = append(append(shards, upstreams...), routes...)
 	if len(p.Origins) > 0 {
-		data, err := packOrigins(p.Origins)
+		places, err := packOrigins(p.Origins)
 		if err != nil {
 			return nil, err
 		}
-		shards = append(shards, bundle.Shard{Path: "provenance", Kind: bundle.KindProvenance, Objects: len(p.Origins), Data: data})
+		shards = append(shards, places...)
 	}
 	return shards, nil
 }
@@ -89,11 +84,7 @@ func splitList(items []item, kind bundle.ShardKind, prefix string) []bundle.Shar
 	for _, it := range items {
 		size += len(it.data) + 1
 	}
-	if size <= shardTarget || len(items) == 1 || len(prefix) == 64 {
-		path := string(kind)
-		if prefix != "" {
-			path += "/" + prefix
-		}
+	if size <= shardTarget || len(items) == 1 || len(prefix) == maxSplit {
 		var buf bytes.Buffer
 		buf.Grow(size + 32)
 		fmt.Fprintf(&buf, `{"%s":[`, kind)
@@ -104,12 +95,12 @@ func splitList(items []item, kind bundle.ShardKind, prefix string) []bundle.Shar
 			buf.Write(it.data)
 		}
 		buf.WriteString("]}")
-		return []bundle.Shard{{Path: path, Kind: kind, Objects: len(items), Data: buf.Bytes()}}
+		return []bundle.Shard{{Path: shardPath(kind, prefix), Kind: kind, Objects: len(items), Data: buf.Bytes()}}
 	}
 	bit := len(prefix)
 	var zero, one []item
 	for _, it := range items {
-		if it.hash[bit/8]>>(7-bit%8)&1 == 0 {
+		if bitOf(it.hash, bit) == 0 {
 			zero = append(zero, it)
 		} else {
 			one = append(one, it)
@@ -125,27 +116,17 @@ func splitList(items []item, kind bundle.ShardKind, prefix string) []bundle.Shar
 	return out
 }
 
-func packOrigins(origins Origins) ([]byte, error) {
-	doc := provenanceShard{Files: []string{}, Origins: make(map[string][3]int64, len(origins))}
-	index := map[string]int64{}
-	for _, pos := range origins {
-		if _, ok := index[pos.File]; !ok {
-			index[pos.File] = 0
-			doc.Files = append(doc.Files, pos.File)
-		}
+// maxSplit is how many bits of the hash are looked at; ids that agree on more share a shard.
+const maxSplit = 64
+
+func bitOf(hash [sha256.Size]byte, bit int) byte { return hash[bit/8] >> (7 - bit%8) & 1 }
+
+// shardPath spells the bits that led to a shard.
+func shardPath(kind bundle.ShardKind, prefix string) string {
+	if prefix == "" {
+		return string(kind)
 	}
-	slices.Sort(doc.Files)
-	for i, f := range doc.Files {
-		index[f] = int64(i)
-	}
-	for addr, pos := range origins {
-		doc.Origins[addr] = [3]int64{index[pos.File], int64(pos.Line), int64(pos.Col)}
-	}
-	data, err := bundle.Canonical(doc)
-	if err != nil {
-		return nil, fmt.Errorf("pack provenance: %w", err)
-	}
-	return data, nil
+	return string(kind) + "/" + prefix
 }
 
 // Unpack turns a verified bundle back into the program it was made from.
@@ -165,7 +146,10 @@ func Unpack(b *bundle.Bundle) (*Program, error) {
 			list, err = DecodeRoutes(s.Data)
 			p.Routes = append(p.Routes, list...)
 		case bundle.KindProvenance:
-			p.Origins, err = decodeOrigins(s.Data)
+			if p.Origins == nil {
+				p.Origins = Origins{}
+			}
+			err = decodeOrigins(s.Data, p.Origins)
 		default:
 			err = fmt.Errorf("kind %q is unknown", s.Kind)
 		}
@@ -197,21 +181,6 @@ func DecodeRoutes(data []byte) ([]Route, error) {
 	var doc routeShard
 	err := decodeStrict(data, &doc)
 	return doc.Routes, err
-}
-
-func decodeOrigins(data []byte) (Origins, error) {
-	var doc provenanceShard
-	if err := decodeStrict(data, &doc); err != nil {
-		return nil, err
-	}
-	out := make(Origins, len(doc.Origins))
-	for addr, at := range doc.Origins {
-		if at[0] < 0 || at[0] >= int64(len(doc.Files)) {
-			return nil, fmt.Errorf("origin of %q names file %d of %d", addr, at[0], len(doc.Files))
-		}
-		out[addr] = diag.Pos{File: doc.Files[at[0]], Line: int(at[1]), Col: int(at[2])}
-	}
-	return out, nil
 }
 
 // decodeStrict refuses what this version does not know: a runtime must understand every byte it is to enforce.
