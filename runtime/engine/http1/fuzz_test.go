@@ -2,11 +2,15 @@ package http1_test
 
 import (
 	"bufio"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httputil"
 	"strings"
 	"testing"
 
 	"github.com/suuupra/gateway/runtime/engine/http1"
+	"github.com/suuupra/gateway/runtime/engine/wire"
 )
 
 // FuzzRequestHead holds the parser to net/http's: what is accepted here net/http accepts, with the same method, target, host
@@ -71,6 +75,51 @@ func FuzzChunkSize(f *testing.F) {
 		if digits := strings.TrimSuffix(input[:n], "\r\n"); size < 0 || len(digits) > 16 || len(digits) != n-2 ||
 			!strings.EqualFold(strings.TrimLeft(digits, "0"), strings.TrimLeft(string(http1.AppendChunkSize(nil, int(size))[:len(http1.AppendChunkSize(nil, int(size)))-2]), "0")) {
 			t.Errorf("%q is read as %d", input[:n], size)
+		}
+	})
+}
+
+// memory is a connection with fixed contents, handed out in pieces.
+type memory struct {
+	net.Conn
+	rest  string
+	piece int
+}
+
+func (m *memory) Read(p []byte) (int, error) {
+	if m.rest == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, m.rest[:min(m.piece, len(m.rest))])
+	m.rest = m.rest[n:]
+	return n, nil
+}
+
+// FuzzChunkedBody holds the body reader to net/http's: a body that ends well here has the same content there, however the
+// bytes come in.
+func FuzzChunkedBody(f *testing.F) {
+	f.Add("5\r\nhello\r\n0\r\n\r\n", uint8(1))
+	f.Add("1\r\na\r\n00b\r\nhello world\r\n0\r\nA: b\r\n\r\nGET", uint8(7))
+	f.Add("5;x\r\nhello\r\n0\r\n\r\n", uint8(3))
+	lim := http1.Limits{Bytes: 1024, Fields: 10, Target: 1024}
+	f.Fuzz(func(t *testing.T, input string, piece uint8) {
+		read := func(piece int) (string, error) {
+			var b wire.Body
+			b.Begin(wire.New(&memory{rest: input, piece: piece}), -1, lim, true)
+			got, err := io.ReadAll(&b)
+			return string(got), err
+		}
+		got, err := read(int(piece) + 1)
+		whole, wholeErr := read(1 << 20)
+		if (err == nil) != (wholeErr == nil) || err == nil && got != whole {
+			t.Errorf("in pieces %q %v, at once %q %v", got, err, whole, wholeErr)
+		}
+		if err != nil {
+			return
+		}
+		want, err := io.ReadAll(httputil.NewChunkedReader(strings.NewReader(input)))
+		if err != nil || string(want) != got {
+			t.Errorf("here %q, net/http %q %v, of %q", got, want, err, input)
 		}
 	})
 }
