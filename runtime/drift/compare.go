@@ -52,8 +52,9 @@ func (w *Watcher) compareWith(ctx context.Context, t tip, running Running, last 
 		return last, nil
 	}
 	next, err := w.build(ctx, t, running, last)
-	if r, ok := w.origin.(*remote); ok && missing(err) {
-		// Something is missing from the clone that must be there: it was damaged, and can be had again.
+	var fetch *fetchError
+	if r, ok := w.origin.(*remote); ok && err != nil && !errors.As(err, &fetch) && ctx.Err() == nil {
+		// The clone cannot be read, or lacks what must be there: it was damaged, and can be had again.
 		if err := r.clone.discard(); err != nil {
 			return last, err
 		}

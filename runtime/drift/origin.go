@@ -61,6 +61,12 @@ func (e *errNoRef) Error() string {
 // errMoved is a push between look and open: the check starts again.
 var errMoved = errors.New("the ref moved in the middle of the check")
 
+// fetchError is a failure of the server or the way to it, as opposed to one of the clone.
+type fetchError struct{ err error }
+
+func (e *fetchError) Error() string { return "fetch: " + e.err.Error() }
+func (e *fetchError) Unwrap() error { return e.err }
+
 // directory is a repository on this machine, read where it lies.
 type directory struct {
 	dir   string
@@ -264,7 +270,7 @@ func (r *remote) open(ctx context.Context, t tip) (*store, error) {
 		err = r.fetch(ctx, s, st, t, shallowDepth)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetch: %w", r.explain(err))
+		return nil, &fetchError{r.explain(err)}
 	}
 	s, _, err = r.clone.open() // a storage lists its packs once
 	return s, err

@@ -2,6 +2,7 @@ package drift_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -298,21 +299,22 @@ func TestKeptClone(t *testing.T) {
 	if n := f.fetches.Load(); n != 1 {
 		t.Errorf("a restart fetched again what the clone has")
 	}
-	packs, err := filepath.Glob(filepath.Join(o.WorkDir, "*.git", "objects", "pack", "pack-*.pack"))
-	if err != nil || len(packs) == 0 {
-		t.Fatalf("no packs: %v", err)
-	}
-	for _, p := range packs {
-		if err := os.Remove(strings.TrimSuffix(p, ".pack") + ".idx"); err != nil {
-			t.Fatal(err)
+	for i, damage := range []func(string) error{
+		os.Remove, func(name string) error { return os.Truncate(name, 100) }, func(name string) error { return os.WriteFile(name, []byte("x"), 0o600) },
+	} {
+		packs, err := filepath.Glob(filepath.Join(o.WorkDir, "*.git", "objects", "pack", "pack-*.*"))
+		if err != nil || len(packs) == 0 {
+			t.Fatalf("no packs: %v", err)
 		}
-		if err := os.Remove(p); err != nil {
-			t.Fatal(err)
+		for _, p := range packs {
+			if err := errors.Join(os.Chmod(p, 0o600), damage(p)); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	want(t, newWatcher(t, g, o).Check(t.Context()), drifted) // a damaged clone is made anew
-	if n := f.fetches.Load(); n != 2 {
-		t.Errorf("fetched %d times, want 2", n)
+		want(t, newWatcher(t, g, o).Check(t.Context()), drifted) // a damaged clone is made anew
+		if n := f.fetches.Swap(0); n > 2 { // into the damaged one, then into a new one
+			t.Errorf("damage %d: fetched %d times", i, n)
+		}
 	}
 	if info, err := os.Stat(o.WorkDir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("work directory: %v, %v", info.Mode(), err)
