@@ -4,20 +4,21 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/suuupra/gateway/schema"
-	"github.com/suuupra/gateway/schema/diag"
 )
 
-// cacheAge is how long an entry is kept that nobody asks for.
-const cacheAge = 14 * 24 * time.Hour
+const (
+	cacheAge   = 14 * 24 * time.Hour // how long an entry is kept
+	cacheEntry = 64 << 20            // bytes of the largest entry that is read
+)
 
 // Cache keeps, between runs of the compiler, what depends on bytes alone: decoded files by the digest of their content,
 // and what a whole repository had to say by the digest of all of it. An entry that is damaged, or was written by another
@@ -28,10 +29,18 @@ type Cache struct {
 }
 
 // OpenCache uses a directory, which is made if need be. The salt is whatever decides how bytes are read: the version of
-// the compiler and of the schema.
+// the compiler and of the schema. A directory that others may write to is refused: an entry of theirs would stand for a
+// file it was never made from.
 func OpenCache(dir string, salt []byte) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 { // there, modes do not say who may write
+		return nil, fmt.Errorf("open cache: others may write to %s (mode %v)", dir, info.Mode().Perm())
 	}
 	return &Cache{dir: dir, salt: sha256.Sum256(salt)}, nil
 }
@@ -51,14 +60,31 @@ func (c *Cache) key(parts ...[]byte) string {
 
 func (c *Cache) path(key string) string { return filepath.Join(c.dir, key[:2], key[2:]) }
 
+// checksum covers the key too: an entry in the place of another is damaged.
+func checksum(key string, data []byte) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write([]byte(key))
+	h.Write(data)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
 // read returns an entry whose checksum holds.
 func (c *Cache) read(key string) ([]byte, bool) {
-	raw, err := os.ReadFile(c.path(key))
-	if err != nil || len(raw) < sha256.Size {
+	f, err := os.Open(c.path(key))
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() < sha256.Size || info.Size() > cacheEntry {
+		return nil, false
+	}
+	raw := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, raw); err != nil {
 		return nil, false
 	}
 	sum, data := [sha256.Size]byte(raw[:sha256.Size]), raw[sha256.Size:]
-	return data, sha256.Sum256(data) == sum
+	return data, checksum(key, data) == sum
 }
 
 // write stores an entry. A cache that cannot be written is slow, not wrong: errors are dropped on purpose.
@@ -71,7 +97,7 @@ func (c *Cache) write(key string, data []byte) {
 	if err != nil {
 		return
 	}
-	sum := sha256.Sum256(data)
+	sum := checksum(key, data)
 	_, err = f.Write(append(sum[:], data...))
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
@@ -110,9 +136,7 @@ func (c *Cache) file(path string, digest [sha256.Size]byte) (*schema.Node, bool)
 	if !ok {
 		return nil, false
 	}
-	r := nodeReader{file: path, rest: data}
-	n := r.node(0)
-	return n, r.err == nil && len(r.rest) == 0
+	return decodeNode(path, data)
 }
 
 // keepFile stores a file that decoded without a word to say.
@@ -120,159 +144,4 @@ func (c *Cache) keepFile(path string, digest [sha256.Size]byte, n *schema.Node) 
 	if c != nil {
 		c.write(c.key([]byte("file"), []byte(path), digest[:]), appendNode(nil, n))
 	}
-}
-
-// verdict returns what a whole repository had to say.
-func (c *Cache) verdict(digest []byte, environment string) ([]diag.Diagnostic, bool) {
-	if c == nil {
-		return nil, false
-	}
-	data, ok := c.read(c.key([]byte("verdict"), digest, []byte(environment)))
-	if !ok {
-		return nil, false
-	}
-	var out []diag.Diagnostic
-	return out, json.Unmarshal(data, &out) == nil
-}
-
-func (c *Cache) keepVerdict(digest []byte, environment string, diags []diag.Diagnostic) {
-	if c == nil {
-		return
-	}
-	if data, err := json.Marshal(diags); err == nil {
-		c.write(c.key([]byte("verdict"), digest, []byte(environment)), data)
-	}
-}
-
-// The form of a node in the cache: kind, line, column and width, then the value; numbers as varints, text with its length.
-
-func appendNode(b []byte, n *schema.Node) []byte {
-	b = append(b, byte(n.Kind))
-	b = appendPos(b, n.Pos)
-	b = binary.AppendUvarint(b, uint64(n.Width))
-	switch n.Kind {
-	case schema.Bool:
-		if n.Bool {
-			return append(b, 1)
-		}
-		return append(b, 0)
-	case schema.Int:
-		return binary.AppendVarint(b, n.Int)
-	case schema.Float:
-		return binary.BigEndian.AppendUint64(b, math.Float64bits(n.Float))
-	case schema.String:
-		return appendText(b, n.Str)
-	case schema.List:
-		b = binary.AppendUvarint(b, uint64(len(n.Items)))
-		for _, it := range n.Items {
-			b = appendNode(b, it)
-		}
-	case schema.Map:
-		b = binary.AppendUvarint(b, uint64(len(n.Fields)))
-		for _, f := range n.Fields {
-			b = appendText(b, f.Name)
-			b = appendPos(b, f.Pos)
-			b = appendNode(b, f.Value)
-		}
-	}
-	return b
-}
-
-func appendPos(b []byte, p diag.Pos) []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(p.Line)), uint64(p.Col))
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-var errCacheEntry = errors.New("cache entry is damaged")
-
-// nodeReader reads what appendNode wrote. It trusts no length, although the checksum has held.
-type nodeReader struct {
-	file string
-	rest []byte
-	err  error
-}
-
-func (r *nodeReader) fail() { r.err, r.rest = errCacheEntry, nil }
-
-func (r *nodeReader) uint() int {
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || v > math.MaxInt32 {
-		r.fail()
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return int(v)
-}
-
-// count is the length of something whose every element takes at least one byte.
-func (r *nodeReader) count() int {
-	n := r.uint()
-	if n > len(r.rest) {
-		r.fail()
-		return 0
-	}
-	return n
-}
-
-func (r *nodeReader) bytes(n int) []byte {
-	if n > len(r.rest) {
-		r.fail()
-		return nil
-	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *nodeReader) text() string { return string(r.bytes(r.count())) }
-
-func (r *nodeReader) pos() diag.Pos { return diag.Pos{File: r.file, Line: r.uint(), Col: r.uint()} }
-
-func (r *nodeReader) node(depth int) *schema.Node {
-	n := &schema.Node{}
-	if len(r.rest) == 0 || depth > 128 {
-		r.fail()
-		return n
-	}
-	n.Kind, r.rest = schema.Kind(r.rest[0]), r.rest[1:]
-	n.Pos = r.pos()
-	n.Width = r.uint()
-	switch n.Kind {
-	case schema.Null:
-	case schema.Bool:
-		n.Bool = r.uint() == 1
-	case schema.Int:
-		v, size := binary.Varint(r.rest)
-		if size <= 0 {
-			r.fail()
-			return n
-		}
-		n.Int, r.rest = v, r.rest[size:]
-	case schema.Float:
-		if len(r.rest) < 8 {
-			r.fail()
-			return n
-		}
-		n.Float = math.Float64frombits(binary.BigEndian.Uint64(r.bytes(8)))
-	case schema.String:
-		n.Str = r.text()
-	case schema.List:
-		n.Items = make([]*schema.Node, r.count())
-		for i := range n.Items {
-			n.Items[i] = r.node(depth + 1)
-		}
-	case schema.Map:
-		n.Fields = make([]schema.Field, r.count())
-		for i := range n.Fields {
-			n.Fields[i].Name = r.text()
-			n.Fields[i].Pos = r.pos()
-			n.Fields[i].Value = r.node(depth + 1)
-		}
-	default:
-		r.fail()
-	}
-	return n
 }

@@ -25,14 +25,16 @@ import (
 	"github.com/suuupra/gateway/schema/ir"
 )
 
-// newCompiler returns the compiler as the programs assemble it, but for CUE.
-func newCompiler(cache *compiler.Cache) *compiler.Compiler {
+// options are those with which the programs assemble the compiler, but for CUE.
+func options(cache *compiler.Cache) compiler.Options {
 	opts := compiler.Options{Kinds: all.Kinds(), Dial: dialguard.Check, Cache: cache}
 	for _, t := range targets.Kinds() {
 		opts.Targets = append(opts.Targets, t.TargetKind)
 	}
-	return compiler.New(opts)
+	return opts
 }
+
+func newCompiler(cache *compiler.Cache) *compiler.Compiler { return compiler.New(options(cache)) }
 
 // story is one file of testdata/compile. Its comment says in prose what it shows, and in lines of the form "name: words"
 // what to do; the files are a config repository, and those under expect/ what the compiler makes of it.

@@ -23,7 +23,7 @@ type repositoryFlags struct {
 
 func (f *repositoryFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.rev, "rev", "", "compile this git revision instead of the files on disk")
-	cmd.Flags().BoolVar(&f.noCache, "no-cache", false, "do not use or write the cache of decoded files")
+	cmd.Flags().BoolVar(&f.noCache, "no-cache", false, "do not use or write the cache of decoded files and verdicts")
 }
 
 // repository is a config repository, read and decoded.
@@ -53,6 +53,16 @@ func (f *repositoryFlags) open(ctx context.Context, path string) (*repository, e
 		return nil, err
 	}
 	return &repository{tree: tree, unit: unit}, nil
+}
+
+// validate judges a repository. Nothing is decoded if the same content was judged before.
+func (f *repositoryFlags) validate(ctx context.Context, path, environment string) (*repository, []diag.Diagnostic, error) {
+	tree, err := toolchain.Load(ctx, path, f.rev)
+	if err != nil {
+		return nil, nil, err
+	}
+	diags, err := toolchain.New(toolchain.Options{Cache: !f.noCache}).Validate(ctx, tree, environment)
+	return &repository{tree: tree}, diags, err
 }
 
 // source finds the bytes of a file for the renderers.

@@ -31,11 +31,11 @@ a stage, not the first. It exits 3 if there is an error, whatever the format. Co
 			if err != nil {
 				return err
 			}
-			r, err := repo.open(cmd.Context(), pathArg(args))
+			r, diags, err := repo.validate(cmd.Context(), pathArg(args), env)
 			if err != nil {
 				return err
 			}
-			report := r.report(r.unit.Validate(env))
+			report := r.report(diags)
 			if err := render(cmd.OutOrStdout(), report); err != nil {
 				return fmt.Errorf("write report: %w", err)
 			}
