@@ -53,8 +53,14 @@ func (w *response) Started() bool { return w.started }
 // Status implements httpmsg.ResponseWriter.
 func (w *response) Status() int { return w.status }
 
-// BytesWritten implements httpmsg.ResponseWriter.
-func (w *response) BytesWritten() int64 { return w.c.wire.BytesOut() - w.c.outStart }
+// BytesWritten implements httpmsg.ResponseWriter. What is gathered and not sent yet counts too.
+func (w *response) BytesWritten() int64 {
+	n := w.c.wire.BytesOut() - w.c.outStart
+	if w.out != nil {
+		n += int64(len(*w.out))
+	}
+	return n
+}
 
 // BytesRead implements httpmsg.ResponseWriter. Bytes of a following request which have arrived are not counted.
 func (w *response) BytesRead() int64 {
