@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 
@@ -31,6 +32,12 @@ func (s *station) startDrift(ctx context.Context, background *sync.WaitGroup) er
 	if err != nil {
 		return &codeError{exitInvalid, fmt.Errorf("--repo: %w", err)}
 	}
-	background.Go(func() { w.Run(ctx) })
+	s.drift = w
+	background.Go(func() {
+		w.Run(ctx)
+		if err := w.Close(); err != nil {
+			s.log.Warn("the clone kept for drift could not be removed", slog.Any("error", err))
+		}
+	})
 	return nil
 }

@@ -99,7 +99,15 @@ func (s *station) poller(from *source.Source) *source.Poller {
 	var stock func(bundle.Digest) ([]byte, bool)
 	return source.NewPoller(source.Config{
 		From: from, Pace: pace, Last: s.activator.ETag(),
-		Handle: func(ctx context.Context, r *source.Received) error { return s.activator.Offer(ctx, r.Raw, r.ETag) },
+		Handle: func(ctx context.Context, r *source.Received) error {
+			if err := s.activator.Offer(ctx, r.Raw, r.ETag); err != nil {
+				return err
+			}
+			if s.drift != nil {
+				s.drift.Trigger() // something else runs now
+			}
+			return nil
+		},
 		Check: func(channel, manifest []byte) error { // comes before the first blob is asked for
 			stock = s.activator.Stock()
 			return s.activator.Precheck(channel, manifest)

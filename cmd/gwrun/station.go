@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -17,12 +18,14 @@ import (
 	"github.com/suuupra/gateway/runtime"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
+	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/engine"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/state"
 	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/runtime/upstream/dialguard"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -39,6 +42,7 @@ type station struct {
 	own       *admin.Server
 	ownServer *engine.Server // nil: reserved paths are on the data listeners
 	status    *status
+	drift     *drift.Watcher // nil: no repository to compare with
 
 	serving sync.WaitGroup
 	failed  chan error // a listener that ended by itself
@@ -61,7 +65,9 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	if s.metrics, err = telemetry.New(about); err != nil {
 		return nil, err
 	}
-	s.tracers = telemetry.NewTracers(telemetry.TracerOptions{Metrics: s.metrics, Log: log, Build: about, Instance: instance()})
+	s.tracers = telemetry.NewTracers(telemetry.TracerOptions{
+		Metrics: s.metrics, Log: log, Build: about, Instance: instance(), Transport: collectorTransport(),
+	})
 	s.access = telemetry.NewAccessLog(o.out, o.colour, s.metrics, log)
 	s.status = &status{started: time.Now(), mode: c.Sync}
 	s.own = admin.New(admin.Options{
@@ -83,6 +89,16 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	})
 	s.status.activator = s.activator
 	return s, nil
+}
+
+// collectorTransport carries traces to the collector that the base configuration names: it may be next door, but never a
+// metadata service, whatever its name resolves to. No proxy is taken from the environment: it would be dialled in its place.
+func collectorTransport() http.RoundTripper {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, ControlContext: dialguard.Control(true)}
+	return &http.Transport{
+		DialContext: dialer.DialContext, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 10 * time.Second,
+		MaxIdleConns: 4, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
+	}
 }
 
 // instance names this process in traces.
