@@ -10,6 +10,8 @@ import (
 
 // Without resource limits the warden in the child and the deadline of the parent stand alone.
 
+const memoryLimit = -1
+
 func lockDown(Limits, time.Duration) error { return nil }
 
 var started = time.Now()
