@@ -48,6 +48,8 @@ type scene struct {
 	dir  string // the clone
 	keys string // release.key, channel.key, trust.json
 	app  string // URL of the service; it echoes what it receives
+
+	extra []string // environment of every command
 }
 
 func newScene(t *testing.T) *scene {
@@ -62,7 +64,7 @@ func newScene(t *testing.T) *scene {
 	t.Cleanup(func() { app.CloseClientConnections(); app.Close() })
 	s := &scene{t: t, home: t.TempDir(), host: testkit.GitServer(t), app: app.URL}
 	s.repo = s.host.Create("shop", map[string]string{
-		"gateway.yaml": apiVersion + "gateway:\n  name: shop\n  admin: { apiEnabled: true, hotReloadEnabled: true }\n",
+		"gateway.yaml":              apiVersion + "gateway:\n  name: shop\n  admin: { apiEnabled: true, hotReloadEnabled: true }\n",
 		"environments/dev/dev.yaml": apiVersion, "environments/prod/prod.yaml": apiVersion,
 		"routes/app.yaml": s.routes(1),
 	})
@@ -109,11 +111,11 @@ func (s *scene) git(dir string, args ...string) {
 	}
 }
 
-func (s *scene) env(extra ...string) []string {
+func (s *scene) env() []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + s.home,
 		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GWRUN_ADMIN_TOKEN=" + token,
-	}, extra...)
+	}, s.extra...)
 }
 
 // result is what a command left behind.
@@ -196,7 +198,7 @@ func (s *scene) gwrun(args ...string) *gateway {
 func (s *scene) gwrunAlone(args ...string) *gateway {
 	s.t.Helper()
 	return &gateway{t: s.t, Process: testkit.Start(s.t, testkit.Command{
-		Path: programs.gwrun, Args: args, Dir: s.home, Env: []string{"GWRUN_ADMIN_TOKEN=" + token, "HOME=" + s.home},
+		Path: programs.gwrun, Args: args, Dir: s.home, Env: s.env(),
 	})}
 }
 
