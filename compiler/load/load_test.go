@@ -15,7 +15,7 @@ import (
 )
 
 // write puts files into dir; a content that begins with "->" makes a link.
-func write(t *testing.T, dir string, files map[string]string) {
+func write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for p, content := range files {
 		full := filepath.Join(dir, filepath.FromSlash(p))
@@ -36,7 +36,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 }
 
 // runGit runs git in dir, away from the settings of the machine.
-func runGit(t *testing.T, dir string, args ...string) string {
+func runGit(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath("git")
 	if err != nil {
@@ -45,7 +45,7 @@ func runGit(t *testing.T, dir string, args ...string) string {
 		}
 		t.Skip("git is missing")
 	}
-	cmd := exec.CommandContext(t.Context(), path, append([]string{"-c", "core.protectNTFS=false", "-c", "core.protectHFS=false"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), path, append([]string{"-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.protectNTFS=false", "-c", "core.protectHFS=false"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"),
@@ -59,7 +59,7 @@ func runGit(t *testing.T, dir string, args ...string) string {
 }
 
 // repo makes a git repository with one commit.
-func repo(t *testing.T, files map[string]string) string {
+func repo(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	runGit(t, dir, "init", "--quiet", "--initial-branch=main")
@@ -68,7 +68,7 @@ func repo(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func commit(t *testing.T, dir, message string) string {
+func commit(t testing.TB, dir, message string) string {
 	t.Helper()
 	runGit(t, dir, "add", "--all")
 	runGit(t, dir, "commit", "--quiet", "--allow-empty", "-m", message)
