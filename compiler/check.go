@@ -12,7 +12,6 @@ import (
 	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/match"
-	"github.com/suuupra/gateway/schema/v1"
 )
 
 // checked is one environment whose every object has the right shape, and whose matchers are known not to tie.
@@ -32,13 +31,7 @@ type checker struct {
 // check validates every merged object, then what holds between objects: references, tenants' grants, reserved paths,
 // ambiguous and unreachable routes.
 func check(in *resolved, m *memo, diags *diag.List) *checked {
-	c := &checker{in: in, memo: m, diags: diags, ids: map[string]map[string]*object{}}
-	for _, kind := range objectKinds {
-		c.ids[kind] = make(map[string]*object, len(in.objects[kind]))
-		for _, o := range in.objects[kind] {
-			c.ids[kind][o.id] = o
-		}
-	}
+	c := &checker{in: in, memo: m, diags: diags, ids: in.byID}
 	c.shapes()
 	out := &checked{resolved: in, matches: make(map[*object]ir.Match, len(in.objects[kindRoute]))}
 	if diags.HasErrors() {
@@ -146,6 +139,9 @@ func (c *checker) reference(tenant, kind string, n *schema.Node, path string) {
 // matcher compiles a route's conditions and checks what can be said of them alone. Every field that is wrong is reported.
 func (c *checker) matcher(o *object) (ir.Match, bool) {
 	n := o.node.Get("matcher")
+	if m, ok := c.memo.matches[n]; ok {
+		return m, true
+	}
 	m := ir.Match{
 		Path: n.Get("path").Text(), PathRegex: n.Get("pathRegex").Text(), Methods: texts(n.Get("methods")),
 		Headers: pairs(n.Get("headers"), strings.ToLower), Query: pairs(n.Get("query"), func(s string) string { return s }),
@@ -177,6 +173,7 @@ func (c *checker) matcher(o *object) (ir.Match, bool) {
 		})
 		return m, false
 	}
+	c.memo.matches[n] = m
 	return m, true
 }
 
@@ -212,6 +209,20 @@ func pairs(n *schema.Node, name func(string) string) []ir.Pair {
 
 // between finds routes that some request cannot tell apart, and routes that no request can reach.
 func (c *checker) between(routes []ir.Route, owners []*object) {
+	all := make([]matched, len(owners))
+	for i, o := range owners {
+		all[i] = matched{o.id, o.node.Get("matcher")}
+	}
+	said, known := c.memo.known(all)
+	if !known {
+		sub := &checker{diags: &said}
+		sub.findBetween(routes, owners)
+		c.memo.between = append(c.memo.between, betweenRoutes{all, said})
+	}
+	c.diags.Merge(said)
+}
+
+func (c *checker) findBetween(routes []ir.Route, owners []*object) {
 	matcher := func(o *object) *schema.Node { return o.node.Get("matcher") }
 	for _, k := range match.Conflicts(routes) {
 		a, b := owners[k.A], owners[k.B]
@@ -281,31 +292,4 @@ func spell(r *match.Request) string {
 		out += fmt.Sprintf(" with %s: %s", h.Name, h.Value)
 	}
 	return out
-}
-
-// memo remembers across environments which nodes were found well shaped: an overlay that does not touch an object shares
-// its node with the base.
-type memo struct {
-	valid map[shapeOf]bool
-}
-
-// shapeOf is one judgement. A YAML alias lets objects of different kinds share a node, so the node alone does not name it.
-type shapeOf struct {
-	def  string
-	node *schema.Node
-}
-
-func newMemo() *memo { return &memo{valid: map[shapeOf]bool{}} }
-
-// validate checks a node against a definition once; errors found before are reported again for each environment, and
-// merged when the report is printed.
-func (m *memo) validate(def string, n *schema.Node, path string, diags *diag.List) {
-	key := shapeOf{def, n}
-	if m.valid[key] {
-		return
-	}
-	var l diag.List
-	v1.Validate(def, n, path, &l)
-	diags.Merge(l)
-	m.valid[key] = l.Len() == 0
 }

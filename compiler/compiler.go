@@ -111,9 +111,9 @@ func (u *Unit) Compile(environment string) *Output {
 		chk *checked
 		low *lowered
 	)
-	ok := timed("resolve", func() { res = resolve(u.config, environment, &found) }) &&
+	ok := timed("resolve", func() { res = resolve(u.config, environment, u.memo, &found) }) &&
 		timed("check", func() { chk = check(res, u.memo, &found) }) &&
-		timed("lower", func() { low = lower(chk, &u.c.opts, &found) }) &&
+		timed("lower", func() { low = lower(chk, u.memo, &u.c.opts, &found) }) &&
 		timed("link", func() { out.Program = link(low, environment) })
 	if ok {
 		out.origins = &low.origins
@@ -151,10 +151,15 @@ func (u *Unit) unknownEnvironment(name string) diag.Diagnostic {
 // the base is reported once, one that shows only in an environment names it.
 func (u *Unit) Validate(environment string) []diag.Diagnostic {
 	var all diag.List
-	seen := map[string]bool{}
+	type said struct {
+		pos     diag.Pos
+		code    diag.Code
+		message string
+	}
+	seen := map[said]bool{}
 	add := func(o *Output) {
 		for _, d := range o.Diags.Sorted() {
-			key := fmt.Sprint(d.Pos, d.Code, d.Message)
+			key := said{d.Pos, d.Code, d.Message}
 			if !seen[key] {
 				seen[key] = true
 				d.Env = o.Environment

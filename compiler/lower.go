@@ -28,24 +28,22 @@ type lowered struct {
 // lowerer carries the tables of one lower run.
 type lowerer struct {
 	in       *checked
+	memo     *memo
 	opts     *Options
 	diags    *diag.List
 	policies map[string]*object
 	named    map[string]*object
+	bare     map[*schema.Node]*schema.Node // named policies as a route would write them
 	out      *lowered
 }
 
 // lower runs each kind's own compile function over every object: its checks, its defaults, Spec to Plan.
-func lower(in *checked, opts *Options, diags *diag.List) *lowered {
+func lower(in *checked, m *memo, opts *Options, diags *diag.List) *lowered {
 	l := &lowerer{
-		in: in, opts: opts, diags: diags, policies: map[string]*object{}, named: map[string]*object{},
-		out: &lowered{upstreams: map[string]ir.Upstream{}},
-	}
-	for _, o := range in.objects[kindPolicy] {
-		l.policies[o.id] = o
+		in: in, memo: m, opts: opts, diags: diags, policies: in.byID[kindPolicy], named: in.byID[kindUpstream],
+		bare: map[*schema.Node]*schema.Node{}, out: &lowered{upstreams: map[string]ir.Upstream{}},
 	}
 	for _, o := range in.objects[kindUpstream] {
-		l.named[o.id] = o
 		l.upstream(o)
 	}
 	l.gateway()
@@ -105,7 +103,7 @@ func (l *lowerer) upstream(o *object) {
 }
 
 // inline makes the upstream that a route's url stands for. Routes of one owner that name one origin share it.
-func (l *lowerer) inline(tenant string, u *url.URL) string {
+func (l *lowerer) inline(tenant string, u *url.URL) *ir.Upstream {
 	out := upstreamSettings(&v1.Upstream{})
 	out.Scheme = strings.ToLower(u.Scheme)
 	out.ID = out.Scheme + "://" + hostPort(u)
@@ -114,8 +112,7 @@ func (l *lowerer) inline(tenant string, u *url.URL) string {
 	}
 	out.Tenant, out.PrivateAddresses = tenant, l.mayDialPrivate(tenant)
 	out.Endpoints = []ir.Endpoint{{Address: hostPort(u)}}
-	l.out.upstreams[out.ID] = out
-	return out.ID
+	return &out
 }
 
 // mayDialPrivate: the base may name private addresses, an identity service next door is the normal case; a tenant may
@@ -156,63 +153,93 @@ func (l *lowerer) address(tenant string, u *url.URL, at *schema.Node, path strin
 }
 
 func (l *lowerer) route(o *object) {
-	out := ir.Route{ID: o.id, Tenant: o.tenant, Match: l.in.matches[o]}
-	out.Target = l.target(o)
-	policyNode, path := l.effectivePolicy(o)
-	var p v1.RoutePolicy
-	if policyNode != nil {
-		v1.Decode(policyNode, path, &p, l.diags)
-		out.Policies = l.compilePolicies(o, policyNode, path)
+	from := madeOf{o.id, o.tenant, o.sender, l.mayDialPrivate(o.sender), l.in.gateway.Get("defaults")}
+	uses := l.uses(o)
+	r, known := l.memo.routes[o.node]
+	if !known || r.madeOf != from || !slices.Equal(r.uses, uses) {
+		before := l.diags.Len()
+		r = loweredRoute{madeOf: from, uses: uses, route: ir.Route{ID: o.id, Tenant: o.tenant, Match: l.in.matches[o]}}
+		l.target(o, &r)
+		l.policy(o, &r)
+		if l.diags.Len() == before {
+			l.memo.routes[o.node] = r
+		}
 	}
-	out.Forward = forwardOf(&p)
-	l.out.routes = append(l.out.routes, out)
+	if r.inline != nil {
+		l.out.upstreams[r.inline.ID] = *r.inline
+	}
+	l.out.routes = append(l.out.routes, r.route)
 	l.out.origins.add("routes/"+o.id, "", o.node)
-	l.out.origins.add("routes/"+o.id, "policy", policyNode)
+	l.out.origins.add("routes/"+o.id, "policy", r.policy)
 }
 
-func (l *lowerer) target(o *object) ir.Target {
+// uses returns the named policies of a route, in their order.
+func (l *lowerer) uses(o *object) []*schema.Node {
+	var out []*schema.Node
+	if use := o.node.Get("use"); use != nil {
+		for _, id := range use.Items {
+			if p := l.policies[id.Str]; p != nil {
+				out = append(out, p.node)
+			}
+		}
+	}
+	return out
+}
+
+func (l *lowerer) target(o *object, r *loweredRoute) {
 	n, path := o.node.Get("target"), o.path+".target"
 	i := slices.IndexFunc(l.opts.Targets, func(k policy.TargetKind) bool { return k.Name == n.Get("type").Text() })
 	if i < 0 {
 		l.diags.Errorf("GW3024", n.Pos, path, "target type %q is not built into this compiler", n.Get("type").Text())
-		return ir.Target{}
+		return
 	}
 	c := &policy.TargetContext{
 		CompileContext: policy.CompileContext{Diags: l.diags, Path: path, Route: o.id},
 		Named:          func(id string) bool { return l.named[id] != nil },
 		Inline: func(u *url.URL) string {
-			at := n.Get("url")
-			l.address(o.sender, u, at, path+".url")
-			return l.inline(o.sender, u)
+			l.address(o.sender, u, n.Get("url"), path+".url")
+			r.inline = l.inline(o.sender, u)
+			return r.inline.ID
 		},
 	}
-	return l.opts.Targets[i].Compile(c, n)
+	r.route.Target = l.opts.Targets[i].Compile(c, n)
 }
 
-// effectivePolicy lays a route's own policy over the named ones it uses, in their order, over the gateway's defaults.
-func (l *lowerer) effectivePolicy(o *object) (*schema.Node, string) {
+// policy lays a route's own policy over the named ones it uses, in their order, over the gateway's defaults, and runs the
+// kinds in pipeline order, whatever the order of the file.
+func (l *lowerer) policy(o *object, r *loweredRoute) {
 	path := o.path + ".policy"
-	var eff *schema.Node
-	lay := func(n *schema.Node) {
+	layers := []*schema.Node{r.defaults}
+	for _, n := range r.uses {
+		if l.bare[n] == nil {
+			l.bare[n] = withoutID(n)
+		}
+		layers = append(layers, l.bare[n])
+	}
+	for _, n := range append(layers, o.node.Get("policy")) {
 		switch {
 		case n == nil:
-		case eff == nil:
-			eff = n
+		case r.policy == nil:
+			r.policy = n
 		default:
-			eff = merge(eff, n, path, l.diags)
+			r.policy = merge(r.policy, n, path, l.diags)
 		}
 	}
-	lay(l.in.gateway.Get("defaults"))
-	if use := o.node.Get("use"); use != nil {
-		for _, id := range use.Items {
-			if p := l.policies[id.Str]; p != nil {
-				lay(withoutID(p.node))
+	var p v1.RoutePolicy
+	if r.policy != nil {
+		v1.Decode(r.policy, path, &p, l.diags)
+		for _, kind := range l.opts.Kinds {
+			spec := r.policy.Get(kind.Name)
+			if spec == nil {
+				continue
+			}
+			c := &policy.CompileContext{Diags: l.diags, Path: join(path, kind.Name), Route: o.id}
+			if plan, ok := kind.Compile(c, spec); ok {
+				r.route.Policies = append(r.route.Policies, ir.Policy{Kind: kind.Name, Plan: plan})
 			}
 		}
 	}
-	own := o.node.Get("policy")
-	lay(own)
-	return eff, path
+	r.route.Forward = forwardOf(&p)
 }
 
 // withoutID is a named policy as a route's policy would be written.
@@ -220,22 +247,6 @@ func withoutID(n *schema.Node) *schema.Node {
 	out := *n
 	out.Fields = slices.DeleteFunc(slices.Clone(n.Fields), func(f schema.Field) bool { return f.Name == "id" })
 	return &out
-}
-
-// compilePolicies runs the kinds in pipeline order, whatever the order of the file.
-func (l *lowerer) compilePolicies(o *object, n *schema.Node, path string) []ir.Policy {
-	var out []ir.Policy
-	for _, kind := range l.opts.Kinds {
-		spec := n.Get(kind.Name)
-		if spec == nil {
-			continue
-		}
-		c := &policy.CompileContext{Diags: l.diags, Path: join(path, kind.Name), Route: o.id}
-		if plan, ok := kind.Compile(c, spec); ok {
-			out = append(out, ir.Policy{Kind: kind.Name, Plan: plan})
-		}
-	}
-	return out
 }
 
 // hostPort is the address to dial: the port is always said.

@@ -48,9 +48,10 @@ type touch struct {
 // resolved is one environment with every overlay applied.
 type resolved struct {
 	environment string
-	gateway     *schema.Node // nil if no file has one
-	objects     map[string][]*object
-	grants      map[string]*schema.Node // by tenant
+	gateway     *schema.Node                  // nil if no file has one
+	byID        map[string]map[string]*object // by kind and id
+	objects     map[string][]*object          // by kind, sorted by id
+	grants      map[string]*schema.Node       // by tenant
 	touched     []touch
 }
 
@@ -67,64 +68,86 @@ type entry struct {
 type name struct{ kind, id string }
 
 // resolve applies the layers of one environment in their fixed order: base, tenants, environment, environment x tenant.
-// An empty environment resolves the base and its tenants alone.
-func resolve(cfg *schema.Config, environment string, diags *diag.List) *resolved {
+// An empty environment resolves the base and its tenants alone, which all environments share.
+func resolve(cfg *schema.Config, environment string, m *memo, diags *diag.List) *resolved {
+	if m.base == nil {
+		m.base = newResolver(cfg, &m.said)
+		m.base.step([]string{""}, "")
+		m.base.step(m.base.tenants, "")
+	}
+	diags.Merge(m.said)
+	r := m.base
+	if environment != "" {
+		r = r.fork(environment, diags)
+		r.step([]string{""}, environment)
+		r.step(r.tenants, environment)
+	}
+	r.out.objects = map[string][]*object{}
+	for _, k := range objectKinds {
+		r.out.objects[k] = slices.SortedFunc(maps.Values(r.out.byID[k]), func(a, b *object) int { return cmp.Compare(a.id, b.id) })
+	}
+	return r.out
+}
+
+func newResolver(cfg *schema.Config, diags *diag.List) *resolver {
 	r := &resolver{
-		out:     &resolved{environment: environment, grants: map[string]*schema.Node{}},
-		byID:    map[string]map[string]*object{},
+		layers:  map[schema.Layer][]*schema.File{},
+		out:     &resolved{grants: map[string]*schema.Node{}, byID: map[string]map[string]*object{}},
 		sources: map[string]diag.Pos{},
 		patches: map[name]*claim{},
 		diags:   diags,
 	}
 	for _, k := range objectKinds {
-		r.byID[k] = map[string]*object{}
+		r.out.byID[k] = map[string]*object{}
 	}
-	var tenants []string
-	for i := range cfg.Files {
-		if t := cfg.Files[i].Layer.Tenant; t != "" {
-			tenants = append(tenants, t)
-		}
-	}
-	slices.Sort(tenants)
-	tenants = slices.Compact(tenants)
-
-	layers := map[schema.Layer][]*schema.File{}
 	for i := range cfg.Files {
 		f := &cfg.Files[i]
-		layers[f.Layer] = append(layers[f.Layer], f)
-	}
-	step := func(tenants []string, environment string) {
-		clear(r.patches)
-		for _, t := range tenants {
-			r.apply(layers, schema.Layer{Environment: environment, Tenant: t})
+		r.layers[f.Layer] = append(r.layers[f.Layer], f)
+		if f.Layer.Tenant != "" {
+			r.tenants = append(r.tenants, f.Layer.Tenant)
 		}
 	}
-	step([]string{""}, "")
-	step(tenants, "")
-	if environment != "" {
-		step([]string{""}, environment)
-		step(tenants, environment)
+	slices.Sort(r.tenants)
+	r.tenants = slices.Compact(r.tenants)
+	return r
+}
+
+// fork returns a resolver that goes on from here for one environment.
+func (r *resolver) fork(environment string, diags *diag.List) *resolver {
+	out := *r
+	res := *r.out
+	res.environment, res.touched = environment, slices.Clone(res.touched)
+	res.grants, out.sources = maps.Clone(res.grants), maps.Clone(r.sources)
+	res.byID = map[string]map[string]*object{}
+	for k, objects := range r.out.byID {
+		res.byID[k] = maps.Clone(objects)
 	}
-	r.out.objects = map[string][]*object{}
-	for _, k := range objectKinds {
-		r.out.objects[k] = slices.SortedFunc(maps.Values(r.byID[k]), func(a, b *object) int { return cmp.Compare(a.id, b.id) })
+	out.out, out.patches, out.diags = &res, map[name]*claim{}, diags
+	return &out
+}
+
+// step applies the layers that have no order among themselves.
+func (r *resolver) step(tenants []string, environment string) {
+	clear(r.patches)
+	for _, t := range tenants {
+		r.apply(schema.Layer{Environment: environment, Tenant: t})
 	}
-	return r.out
 }
 
 // resolver carries the tables of one resolve run.
 type resolver struct {
+	layers  map[schema.Layer][]*schema.File
+	tenants []string // sorted
 	out     *resolved
-	byID    map[string]map[string]*object
 	sources map[string]diag.Pos // layer -> where its gateway key stands
 	patches map[name]*claim     // what the layers of one step have patched: tenants have no order among themselves
 	diags   *diag.List
 }
 
-func (r *resolver) apply(layers map[schema.Layer][]*schema.File, layer schema.Layer) {
+func (r *resolver) apply(layer schema.Layer) {
 	entries := map[name][]entry{}
 	var order []name
-	for _, f := range layers[layer] {
+	for _, f := range r.layers[layer] {
 		if f.Root == nil {
 			continue
 		}
@@ -156,7 +179,7 @@ func (r *resolver) apply(layers map[schema.Layer][]*schema.File, layer schema.La
 
 // object applies what the files of one layer say about one id.
 func (r *resolver) object(key name, layer schema.Layer, all []entry) {
-	below := r.byID[key.kind][key.id]
+	below := r.out.byID[key.kind][key.id]
 	claims := r.patches[key]
 	if claims == nil && below != nil {
 		claims = &claim{}
@@ -209,16 +232,16 @@ func (r *resolver) clash(claims *claim, layer schema.Layer, e *entry) (deleted b
 // entry applies one object of one file: it adds, patches or deletes.
 func (r *resolver) entry(layer schema.Layer, e entry) {
 	kind, id := e.kind, e.id.Str
-	below := r.byID[kind][id]
+	below := r.out.byID[kind][id]
 	if mark := e.node.Field(deleteMark); mark != nil {
 		if r.deletes(layer, e, mark, below) {
 			r.touch(layer, e, below, nil)
-			delete(r.byID[kind], id)
+			delete(r.out.byID[kind], id)
 		}
 		return
 	}
 	if below == nil {
-		r.byID[kind][id] = &object{
+		r.out.byID[kind][id] = &object{
 			kind: kind, id: id, path: e.path, idPos: e.id.Pos, tenant: layer.Tenant, sender: layer.Tenant,
 			patch: layer != schema.Layer{}, node: e.node,
 		}
@@ -239,7 +262,7 @@ func (r *resolver) entry(layer schema.Layer, e entry) {
 		next.sender = layer.Tenant
 	}
 	r.touch(layer, e, below, &next)
-	r.byID[kind][id] = &next
+	r.out.byID[kind][id] = &next
 }
 
 // sends reports whether a patch says where a route's requests go.
@@ -267,7 +290,7 @@ func (r *resolver) deletes(layer schema.Layer, e entry, mark *schema.Field, belo
 	case len(e.node.Fields) > 2:
 		return bad("GW3003", mark.Pos, fmt.Sprintf("$delete removes %s %q, so no other field may stand beside it", singular[kind], e.id.Str), "keep only id and $delete")
 	case below == nil:
-		known := slices.Collect(maps.Keys(r.byID[kind]))
+		known := slices.Collect(maps.Keys(r.out.byID[kind]))
 		hint := "check the id"
 		if s := diag.Suggest(e.id.Str, known); s != "" {
 			hint = fmt.Sprintf("did you mean %q", s)
