@@ -3,11 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/suuupra/gateway/compiler/load"
 	"github.com/suuupra/gateway/compiler/publish"
 	"github.com/suuupra/gateway/schema/bundle"
+	"github.com/suuupra/gateway/schema/diag"
 )
 
 // The exit codes of every command.
@@ -45,6 +49,7 @@ func exitCode(err error) int {
 	var coded *codeError
 	var silent *silentError
 	var refusal *bundle.Error
+	var revision *load.UnknownRevisionError
 	switch {
 	case err == nil:
 		return exitOK
@@ -54,15 +59,34 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.As(err, &refusal):
 		return exitTrust
+	case errors.As(err, &revision):
+		return exitUsage
 	case errors.Is(err, publish.ErrConflict):
 		return exitConflict
 	}
 	return exitInternal
 }
 
-// usageArgs turns a complaint about the number of arguments, or an unknown command, into a usage error.
+// strict makes every mistake on a command line a usage error, in a command and all below it.
+func strict(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	cmd.Args = usageArgs(cmd.Args)
+	if !cmd.Runnable() { // such as completion, which needs a shell
+		cmd.RunE = func(cmd *cobra.Command, args []string) error { return noSuchCommand(cmd, args) }
+		cmd.Args = nil
+	}
+	for _, c := range cmd.Commands() {
+		strict(c)
+	}
+}
+
+// usageArgs turns a complaint about the arguments into a usage error. An empty argument is a variable somebody forgot to set,
+// never a wish.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		if i := slices.Index(args, ""); i >= 0 {
+			return usagef("argument %d is empty; is a variable not set?", i+1)
+		}
 		if check == nil {
 			return nil
 		}
@@ -71,4 +95,34 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// noEmptyFlags refuses --flag "": an environment or revision that nobody named must not stand for any.
+func noEmptyFlags(cmd *cobra.Command) error {
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
+			err = usagef("--%s is empty; is a variable not set?", f.Name)
+		}
+	})
+	return err
+}
+
+// noSuchCommand says which command there is not, and which may be meant.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		if cmd.HasParent() {
+			return usagef("%s needs a command below it", cmd.CommandPath())
+		}
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	hint := ""
+	if near := diag.Suggest(args[0], names); near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)
 }

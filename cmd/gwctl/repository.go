@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -113,13 +114,16 @@ func (r *repository) requireClean(allowDirty bool) error {
 	case o.Commit == "":
 		return &codeError{exitRefused, fmt.Errorf("the repository is not a git commit; commit it, or use --allow-dirty")}
 	case o.Dirty:
-		return &codeError{exitRefused, fmt.Errorf("the repository differs from commit %.12s; commit the change, or use --allow-dirty", o.Commit)}
+		return &codeError{exitRefused, fmt.Errorf("the repository differs from commit %.12s (%s); commit the change, or use --allow-dirty", o.Commit, strings.Join(o.Changed, ", "))}
 	}
 	return nil
 }
 
 // isTerminal reports whether a person is looking.
 func isTerminal(w io.Writer) bool {
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
