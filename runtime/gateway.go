@@ -17,6 +17,7 @@ import (
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -46,20 +47,27 @@ type Gateway struct {
 	pool   sync.Pool
 	none   *telemetry.RouteMetrics // of requests that matched no route
 
-	swapMu sync.Mutex // one swap at a time; serving never takes it
-	drains sync.WaitGroup
-	stop   chan struct{}
+	swapMu   sync.Mutex // one swap at a time; serving never takes it
+	stopped  bool
+	draining map[*snapshot.Snapshot]struct{}
+	drains   sync.WaitGroup
+	stop     chan struct{}
 }
 
 // New makes a gateway that has no routes yet: until the first Swap it answers 503.
 func New(o Options) *Gateway {
-	g := &Gateway{opts: o, holder: snapshot.NewHolder(snapshot.Empty()), stop: make(chan struct{}), none: o.Metrics.Route(telemetry.NoRoute)}
+	g := &Gateway{
+		opts: o, holder: snapshot.NewHolder(snapshot.Empty()), none: o.Metrics.Route(telemetry.NoRoute),
+		draining: map[*snapshot.Snapshot]struct{}{}, stop: make(chan struct{}),
+	}
 	g.pool.New = func() any { return &exchange{} }
 	g.data = engine.New(g, engine.Settings{Limits: startLimits, Timeouts: startTimeouts, MaxConnections: o.MaxConns}, engine.Hooks{
 		Refused:      g.refusedBelow,
 		Panicked:     g.panicked,
 		AcceptFailed: func(err error) { o.Log.Error("accepting connections failed", slog.Any("error", err)) },
 	})
+	o.Metrics.ObserveClients(func() int64 { return g.data.Stats().Open })
+	o.Metrics.ObserveConnections(g.upstreamConnections)
 	return g
 }
 
@@ -79,18 +87,26 @@ func (g *Gateway) Running() *snapshot.Snapshot { return g.holder.Peek() }
 func (g *Gateway) Connections() engine.Stats { return g.data.Stats() }
 
 // Swap makes next the running snapshot. It returns at once; exchanges on the old snapshot end by themselves, or are cut
-// when the drain timeout is over, each at its own moment within the jitter.
+// when the drain timeout is over, each at its own moment within the jitter. After Shutdown, next is released instead.
 func (g *Gateway) Swap(next *snapshot.Snapshot) {
 	g.swapMu.Lock()
 	defer g.swapMu.Unlock()
+	if g.stopped {
+		next.Release()
+		return
+	}
 	g.data.Apply(engine.Settings{Limits: next.Gateway.Limits, Timeouts: next.Gateway.Timeouts, MaxConnections: g.opts.MaxConns})
 	g.opts.AccessLog.Configure(next.Gateway.AccessLog)
 	old := g.holder.Swap(next)
 	swapped := time.Now()
+	g.draining[old] = struct{}{}
 	g.opts.Metrics.SnapshotDraining()
 	g.drains.Go(func() {
-		defer g.opts.Metrics.SnapshotDrained()
 		g.drain(old, swapped)
+		g.opts.Metrics.SnapshotDrained()
+		g.swapMu.Lock()
+		delete(g.draining, old)
+		g.swapMu.Unlock()
 	})
 }
 
@@ -101,10 +117,12 @@ func (g *Gateway) drain(old *snapshot.Snapshot, swapped time.Time) {
 	select {
 	case <-old.Done():
 		return
-	case <-g.stop:
-		return // the engine ends every exchange
+	case <-g.stop: // the engine has ended every exchange
+		g.closed(old)
+		return
 	case <-deadline.C:
 	}
+	old.End()
 	n := g.data.CancelBefore(swapped, g.opts.DrainJitter)
 	if n > 0 {
 		g.opts.Log.Info("cutting exchanges that outlived the drain timeout", slog.Int("exchanges", n),
@@ -113,15 +131,57 @@ func (g *Gateway) drain(old *snapshot.Snapshot, swapped time.Time) {
 	select {
 	case <-old.Done():
 	case <-g.stop:
+		g.closed(old)
 	}
 }
 
-// Shutdown stops accepting, lets running exchanges end until ctx is over, and cuts the rest.
+// closeGrace is how long a policy may take to close when the gateway stops.
+const closeGrace = 5 * time.Second
+
+// closed waits until a snapshot that nobody uses any more has closed what it owns.
+func (g *Gateway) closed(s *snapshot.Snapshot) {
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-s.Done():
+	case <-grace.C:
+		g.opts.Log.Error("a snapshot does not close", slog.String("bundle", s.Info.Digest.Short()))
+	}
+}
+
+// upstreamConnections tells the connections of the running snapshot's upstreams, and of those that only a draining one has.
+func (g *Gateway) upstreamConnections(yield func(upstream string, open, idle int)) {
+	seen := map[*upstream.Pool]bool{}
+	tell := func(s *snapshot.Snapshot) {
+		for _, p := range s.Pools() {
+			if !seen[p] {
+				seen[p] = true
+				n := p.Stats()
+				yield(p.Spec().ID, int(n.Open), int(n.Idle))
+			}
+		}
+	}
+	g.swapMu.Lock()
+	defer g.swapMu.Unlock()
+	tell(g.holder.Peek())
+	for s := range g.draining {
+		tell(s)
+	}
+}
+
+// Shutdown stops accepting, lets running exchanges end until ctx is over, and cuts the rest. It is idempotent.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	err := g.data.Shutdown(ctx)
+	g.swapMu.Lock()
+	if g.stopped {
+		g.swapMu.Unlock()
+		return err
+	}
+	g.stopped = true
+	g.swapMu.Unlock()
 	close(g.stop)
 	g.drains.Wait()
-	g.holder.Swap(snapshot.Empty())
+	g.closed(g.holder.Swap(snapshot.Empty()))
 	g.opts.Metrics.Forget(g.none)
 	return err
 }
@@ -139,9 +199,12 @@ func (g *Gateway) panicked(value any, stack []byte, remote netip.AddrPort) {
 // exchange is the memory of one request, used again by the next.
 type exchange struct {
 	policy.Exchange
-	span   *telemetry.Span
-	record telemetry.Record
-	params [16]policy.Param
+	on       *snapshot.Route // nil: no route matched
+	asked    int             // policies of the route that were asked
+	deciding bool            // one of them is being asked
+	span     *telemetry.Span
+	record   telemetry.Record
+	params   [16]policy.Param
 }
 
 // recovered turns a panic of a policy or a target into an answer, once for all of them.
@@ -152,5 +215,9 @@ func (g *Gateway) recovered(value any, x *exchange, w httpmsg.ResponseWriter) *p
 	if w.Started() {
 		w.Abort()
 	}
-	return &policy.Reject{Status: 500, Code: "internal_error", Detail: "the gateway failed on this request"}
+	reject := &policy.Reject{Status: 500, Code: "internal_error", Detail: "the gateway failed on this request"}
+	if x.deciding {
+		x.on.Count(x.asked, policy.Refuse(reject))
+	}
+	return reject
 }

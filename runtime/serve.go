@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/engine/http1"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/router"
@@ -23,17 +24,31 @@ func (g *Gateway) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpms
 
 	x := g.pool.Get().(*exchange)
 	x.Exchange = policy.Exchange{Request: r, Timings: policy.Timings{Start: r.Received}}
-	route, reject := g.exchange(ctx, s, x, w)
+	reject := g.exchange(ctx, s, x, w)
+	if reject != nil && reject.Code == httpmsg.ErrClientClosed.Code && s.Ended() {
+		reject = errEnded
+	}
 	if reject != nil && !w.Started() {
 		g.refuse(w, x, reject)
 	}
-	g.record(s, x, route, reject, w)
+	status := w.Status()
+	if status == 0 && reject != nil {
+		status = reject.Status
+	}
+	g.finish(x, status, w)
+	g.record(s, x, status, reject, w)
 	*x = exchange{}
 	g.pool.Put(x)
 }
 
+// errEnded is why an exchange was cut that outlived its snapshot. The context it ran under says no more than that it is over.
+var errEnded = &policy.Reject{
+	Status: 503, Code: "drain_timeout", Detail: "the gateway has ended this exchange: its configuration was replaced; ask again",
+	Header: []httpmsg.Field{{Name: "Retry-After", Value: "1"}},
+}
+
 // exchange answers the request, or returns why it was not answered. A panic of anything above the engine ends here.
-func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchange, w httpmsg.ResponseWriter) (route *snapshot.Route, reject *policy.Reject) {
+func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchange, w httpmsg.ResponseWriter) (reject *policy.Reject) {
 	defer func() {
 		if v := recover(); v != nil {
 			reject = g.recovered(v, x, w)
@@ -42,28 +57,42 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	host, reject := g.identify(s, x)
 	ctx, x.span = s.Tracer.Start(ctx, &x.Exchange)
 	if reject != nil {
-		return nil, reject
+		return reject
 	}
 	if match.IsReserved(x.Path) {
-		return nil, g.own(x, w)
+		return g.own(x, w)
 	}
-	route, reject = g.match(s, x, host)
+	route, reject := g.match(s, x, host)
 	if reject != nil {
-		return nil, reject
+		return reject
 	}
-	x.Route, x.MaxBody = route.Info, s.Gateway.Limits.BodyBytes
+	x.on, x.Route, x.MaxBody = route, route.Info, s.Gateway.Limits.BodyBytes
 	x.span.SetRoute(x.Route, string(s.Info.Digest))
-	verdict, decided := route.Chain.Decide(ctx, &x.Exchange)
-	route.Count(decided, verdict)
-	defer func() { route.Chain.Finish(&x.Exchange, w.Status()) }()
+	x.deciding = true
+	verdict := route.Chain.Decide(ctx, &x.Exchange, &x.asked)
+	x.deciding = false
+	route.Count(x.asked, verdict)
 	switch {
 	case verdict.Reject != nil:
-		return route, verdict.Reject
+		return verdict.Reject
 	case verdict.Response != nil:
 		route.Chain.Respond(ctx, &x.Exchange, verdict.Response)
-		return route, send(w, verdict.Response)
+		return send(w, verdict.Response)
 	}
-	return route, g.forward(ctx, x, route, w)
+	return g.forward(ctx, x, route, w)
+}
+
+// finish lets the policies that were asked settle accounts, when it is known how the exchange ended.
+func (g *Gateway) finish(x *exchange, status int, w httpmsg.ResponseWriter) {
+	if x.on == nil || !x.on.Chain.Finishes() {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			g.recovered(v, x, w)
+		}
+	}()
+	x.on.Chain.Finish(&x.Exchange, status, x.asked)
 }
 
 // forward hands the exchange to the route's target, inside a span and a measurement of its own.
@@ -78,7 +107,7 @@ func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Rout
 	code := ""
 	if reject != nil {
 		code = reject.Code
-		if reject.Code != httpmsg.ErrClientClosed.Code {
+		if reject.Status > 500 { // neither what the client did, nor a request that could not be written down
 			route.Upstream.Failed(code)
 		}
 	}
@@ -90,17 +119,7 @@ func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Rout
 // identify reads off the request what matching and policies go by: one normalised path and host, and the client.
 func (g *Gateway) identify(s *snapshot.Snapshot, x *exchange) (host string, reject *policy.Reject) {
 	r := x.Request
-	target := r.Target
-	if !strings.HasPrefix(target, "/") && target != "*" { // absolute form: the engine has compared its authority with Host
-		if i := strings.Index(target, "://"); i >= 0 {
-			target = target[i+3:]
-			if at := strings.IndexAny(target, "/?"); at < 0 {
-				target = "/"
-			} else if target = target[at:]; target[0] == '?' {
-				target = "/" + target
-			}
-		}
-	}
+	target := http1.OriginForm(r.Target) // the engine has compared the authority of the absolute form with Host
 	target, x.RawQuery, _ = strings.Cut(target, "?")
 	s.Proxies.Sanitise(r)
 	x.ClientIP = s.Proxies.ClientIP(r)
@@ -191,19 +210,16 @@ func send(w httpmsg.ResponseWriter, r *httpmsg.Response) *policy.Reject {
 }
 
 // record settles metrics and the access log.
-func (g *Gateway) record(s *snapshot.Snapshot, x *exchange, route *snapshot.Route, reject *policy.Reject, w httpmsg.ResponseWriter) {
+func (g *Gateway) record(s *snapshot.Snapshot, x *exchange, status int, reject *policy.Reject, w httpmsg.ResponseWriter) {
 	ended := time.Now()
-	status, code := w.Status(), ""
+	code := ""
 	if reject != nil {
 		code = reject.Code
-		if status == 0 {
-			status = reject.Status
-		}
 	}
 	x.span.End(status, code, ended)
 	metrics := g.none
-	if route != nil {
-		metrics = route.Metrics
+	if x.on != nil {
+		metrics = x.on.Metrics
 	}
 	metrics.Record(x.Request.Method, status, ended.Sub(x.Timings.Start), w.BytesRead(), w.BytesWritten())
 	if !g.opts.AccessLog.Enabled() {
@@ -221,7 +237,7 @@ func (g *Gateway) record(s *snapshot.Snapshot, x *exchange, route *snapshot.Rout
 
 // ServeOwn answers a request on the listener that is the gateway's own: reserved paths and nothing else.
 func ServeOwn(_ context.Context, own Own, w httpmsg.ResponseWriter, r *httpmsg.Request) {
-	target, _, _ := strings.Cut(r.Target, "?")
+	target, _, _ := strings.Cut(http1.OriginForm(r.Target), "?")
 	path, reason := match.NormalizePath(target)
 	var resp *httpmsg.Response
 	if reason == "" && match.IsReserved(path) {

@@ -6,9 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
+	"reflect"
+	"runtime/debug"
 	"slices"
 
 	"github.com/suuupra/gateway/runtime/httpmsg"
@@ -21,7 +21,8 @@ import (
 	"github.com/suuupra/gateway/schema/ir"
 )
 
-// Builder makes snapshots. It is what stays the same from one to the next.
+// Builder makes snapshots. It is what stays the same from one to the next. All fields are required; Env.Shared is the Builder's
+// own Shared.
 type Builder struct {
 	Kinds   []policy.Kind
 	Targets []target.Kind
@@ -31,54 +32,31 @@ type Builder struct {
 	Tracers *telemetry.Tracers
 }
 
-// block is the routes of one shard, ready to serve. While a shard's digest stays, its block is taken over as it is.
-type block struct {
-	plans   []ir.Route
-	routes  []*Route
-	metrics *telemetry.Metrics
-}
-
-// Close closes the policies of the block's routes and gives their series back.
-func (b *block) Close() error {
-	var errs []error
-	for i := len(b.routes) - 1; i >= 0; i-- {
-		r := b.routes[i]
-		errs = append(errs, r.Chain.Close())
-		b.metrics.Forget(r.Metrics)
-		b.metrics.ForgetUpstreams(r.Upstream)
-	}
-	return errors.Join(errs...)
-}
-
-// Build makes the snapshot of a verified bundle beside prev, from which it takes over whatever has the same digest. It works
-// while prev serves, and undoes itself on error.
+// Build makes the snapshot of a verified bundle beside prev, from which it takes over every route and pool that did not change.
+// It works while prev serves, and undoes itself on error. A panic of a kind that builds is an error: a bundle must not end the
+// gateway that refuses it.
 func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) (_ *Snapshot, err error) {
-	s := &Snapshot{done: make(chan struct{}), blocks: map[bundle.Digest]*block{}}
+	if err := b.knows(v.Bundle.Manifest.Kinds); err != nil {
+		return nil, err
+	}
+	if prev != nil && prev.retain() { // nothing of it closes while it is copied from
+		defer prev.Release()
+	} else {
+		prev = Empty()
+	}
+	s := &Snapshot{done: make(chan struct{}), shards: map[bundle.Digest][]*Route{}, metrics: b.Metrics, log: b.Env.Log}
 	s.refs.Store(1)
 	defer func() {
+		if p := recover(); p != nil {
+			b.Metrics.Panicked()
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
 		if err != nil {
 			s.close()
 		}
 	}()
-	if err := b.knows(v.Bundle.Manifest.Kinds); err != nil {
+	if err := b.fill(ctx, s, v.Bundle, prev); err != nil {
 		return nil, err
-	}
-	pools, err := b.upstreams(s, v.Bundle)
-	if err != nil {
-		return nil, err
-	}
-	for i := range v.Bundle.Shards {
-		sh, entry := &v.Bundle.Shards[i], &v.Bundle.Manifest.Shards[i]
-		switch sh.Kind {
-		case bundle.KindGateway:
-			if s.Gateway, err = ir.DecodeGateway(sh.Data); err != nil {
-				return nil, fmt.Errorf("decode shard %s: %w", sh.Path, err)
-			}
-		case bundle.KindRoutes:
-			if err := b.routes(ctx, s, prev, sh, entry.Digest, pools); err != nil {
-				return nil, fmt.Errorf("shard %s: %w", sh.Path, err)
-			}
-		}
 	}
 	if s.Proxies, err = httpmsg.NewProxies(s.Gateway.TrustedProxies); err != nil {
 		return nil, err
@@ -92,6 +70,34 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 	}
 	s.describe(v)
 	return s, nil
+}
+
+// fill takes over, or makes, what the shards hold.
+func (b *Builder) fill(ctx context.Context, s *Snapshot, bn *bundle.Bundle, prev *Snapshot) (err error) {
+	w := &work{Builder: b, s: s, prev: prev, kinds: map[string]policy.Kind{}, env: b.Env}
+	w.env.Shared = b.Shared
+	for _, k := range b.Kinds {
+		w.kinds[k.Name] = k
+	}
+	if w.pools, err = b.upstreams(s, bn); err != nil {
+		return err
+	}
+	for i := range bn.Shards {
+		sh := &bn.Shards[i]
+		switch sh.Kind {
+		case bundle.KindGateway:
+			s.Gateway, err = ir.DecodeGateway(sh.Data)
+		case bundle.KindRoutes:
+			err = w.shard(ctx, sh, bn.Manifest.Shards[i].Digest)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("shard %s: %w", sh.Path, err)
+		}
+	}
+	return nil
 }
 
 // knows refuses a bundle that uses a kind this gwrun does not have, before anything is built.
@@ -111,15 +117,10 @@ func (b *Builder) knows(kinds []string) error {
 	return nil
 }
 
-// pool is an upstream's connections and the digest of the settings that shape them.
-type pool struct {
-	*upstream.Pool
-	digest string
-}
-
-// upstreams takes over, or makes, the pool of every upstream.
-func (b *Builder) upstreams(s *Snapshot, bn *bundle.Bundle) (map[string]pool, error) {
-	pools := map[string]pool{}
+// upstreams takes over, or makes, the pool of every upstream. A pool that is taken over is the same pool: two snapshots have
+// the same one exactly if their settings of the upstream have the same digest.
+func (b *Builder) upstreams(s *Snapshot, bn *bundle.Bundle) (map[string]*upstream.Pool, error) {
+	pools := map[string]*upstream.Pool{}
 	for i := range bn.Shards {
 		sh := &bn.Shards[i]
 		if sh.Kind != bundle.KindUpstreams {
@@ -127,29 +128,14 @@ func (b *Builder) upstreams(s *Snapshot, bn *bundle.Bundle) (map[string]pool, er
 		}
 		list, err := ir.DecodeUpstreams(sh.Data)
 		if err != nil {
-			return nil, fmt.Errorf("decode shard %s: %w", sh.Path, err)
+			return nil, fmt.Errorf("shard %s: %w", sh.Path, err)
 		}
 		for _, u := range list {
-			raw, err := json.Marshal(u)
-			if err != nil {
-				return nil, fmt.Errorf("upstream %q: %w", u.ID, err)
+			if pools[u.ID] != nil {
+				return nil, fmt.Errorf("upstream %q is in the bundle twice", u.ID)
 			}
-			sum := sha256.Sum256(raw)
-			digest := hex.EncodeToString(sum[:])
-			made := false
-			value, release, err := b.Shared.Get("upstream/"+digest, func() (any, error) {
-				made = true
-				return upstream.New(u)
-			})
-			if err != nil {
+			if pools[u.ID], err = b.pool(s, u); err != nil {
 				return nil, err
-			}
-			s.release = append(s.release, release)
-			pools[u.ID] = pool{Pool: value.(*upstream.Pool), digest: digest}
-			if made {
-				s.Reuse.UpstreamsBuilt++
-			} else {
-				s.Reuse.UpstreamsKept++
 			}
 		}
 	}
@@ -157,79 +143,114 @@ func (b *Builder) upstreams(s *Snapshot, bn *bundle.Bundle) (map[string]pool, er
 	return pools, nil
 }
 
-// routes takes over the block of a shard, or decodes the shard and builds its routes. A block holds pools, so its key
-// covers their digests too.
-func (b *Builder) routes(ctx context.Context, s, prev *Snapshot, sh *bundle.Shard, digest bundle.Digest, pools map[string]pool) error {
-	var plans []ir.Route
-	if prev != nil && prev.blocks[digest] != nil {
-		plans = prev.blocks[digest].plans
-	} else {
-		var err error
-		if plans, err = ir.DecodeRoutes(sh.Data); err != nil {
-			return fmt.Errorf("decode: %w", err)
-		}
+func (b *Builder) pool(s *Snapshot, u ir.Upstream) (*upstream.Pool, error) {
+	raw, err := json.Marshal(u)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %q: %w", u.ID, err)
 	}
-	h := sha256.New()
-	io.WriteString(h, string(digest))
-	for i := range plans {
-		p, ok := pools[plans[i].Target.Upstream]
-		if !ok {
-			return fmt.Errorf("route %q names upstream %q, which the bundle does not have", plans[i].ID, plans[i].Target.Upstream)
-		}
-		io.WriteString(h, p.digest)
-	}
+	sum := sha256.Sum256(raw)
 	made := false
-	value, release, err := b.Shared.Get("routes/"+hex.EncodeToString(h.Sum(nil)), func() (any, error) {
+	value, release, err := b.Shared.Get("upstream/"+hex.EncodeToString(sum[:]), func() (any, error) {
 		made = true
-		return b.block(ctx, plans, pools)
+		return upstream.New(u)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.release = append(s.release, release)
-	blk := value.(*block)
-	s.blocks[digest] = blk
-	s.routes = append(s.routes, blk.routes...)
 	if made {
-		s.Reuse.RoutesBuilt += len(plans)
+		s.Reuse.UpstreamsBuilt++
 	} else {
-		s.Reuse.RoutesKept += len(plans)
+		s.Reuse.UpstreamsKept++
+	}
+	p := value.(*upstream.Pool)
+	s.pools = append(s.pools, p)
+	return p, nil
+}
+
+// work is one build under way.
+type work struct {
+	*Builder
+	s, prev *Snapshot
+	env     policy.Env
+	kinds   map[string]policy.Kind
+	pools   map[string]*upstream.Pool
+}
+
+// shard takes over, or makes, the routes of one shard. A shard prev has too is not even decoded; in one that changed, the
+// routes that did not change are found by comparing them.
+func (w *work) shard(ctx context.Context, sh *bundle.Shard, digest bundle.Digest) error {
+	same, whole := w.prev.shards[digest]
+	if whole {
+		w.s.shards[digest] = make([]*Route, 0, len(same))
+		for _, r := range same {
+			if err := w.route(ctx, digest, r.Plan, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	plans, err := ir.DecodeRoutes(sh.Data)
+	if err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	w.s.shards[digest] = make([]*Route, 0, len(plans))
+	for i := range plans {
+		old := w.prev.route(plans[i].ID)
+		if old != nil && !reflect.DeepEqual(&plans[i], old.Plan) {
+			old = nil
+		}
+		if err := w.route(ctx, digest, &plans[i], old); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (b *Builder) block(ctx context.Context, plans []ir.Route, pools map[string]pool) (*block, error) {
-	kinds := make(map[string]policy.Kind, len(b.Kinds))
-	for _, k := range b.Kinds {
-		kinds[k.Name] = k
+// route takes over old, which is nil or has the same plan, or makes the route if there is none or its upstream changed.
+func (w *work) route(ctx context.Context, shard bundle.Digest, p *ir.Route, old *Route) error {
+	pool := w.pools[p.Target.Upstream]
+	if pool == nil {
+		return fmt.Errorf("route %q names upstream %q, which the bundle does not have", p.ID, p.Target.Upstream)
 	}
-	blk := &block{plans: plans, routes: make([]*Route, 0, len(plans)), metrics: b.Metrics}
-	fail := func(id string, err error) (*block, error) {
-		_ = blk.Close() // the error that stopped the build is the one to report
-		return nil, fmt.Errorf("route %q: %w", id, err)
+	r := old
+	if r != nil && r.pool == pool {
+		r.refs.Add(1)
+		w.s.Reuse.RoutesKept++
+	} else {
+		var err error
+		if r, err = w.make(p, pool); err != nil {
+			return fmt.Errorf("route %q: %w", p.ID, err)
+		}
+		w.s.Reuse.RoutesBuilt++
 	}
-	for i := range plans {
-		p := &plans[i]
-		kind := slices.IndexFunc(b.Targets, func(k target.Kind) bool { return k.Name == p.Target.Type })
-		if kind < 0 {
-			return fail(p.ID, fmt.Errorf("target type %q is not known to this gwrun; upgrade it first", p.Target.Type))
-		}
-		up := pools[p.Target.Upstream]
-		t, err := b.Targets[kind].Build(p, up.Pool)
-		if err != nil {
-			return fail(p.ID, err)
-		}
-		r := &Route{
-			Plan: p, Target: t, Scheme: up.Spec().Scheme, Metrics: b.Metrics.Route(p.ID), Upstream: b.Metrics.Upstream(up.Spec().ID),
-			Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant}, Chain: &Chain{},
-		}
-		blk.routes = append(blk.routes, r)
-		if r.Chain, err = buildChain(ctx, kinds, b.Env, r.Metrics, p.ID, p.Policies); err != nil {
-			r.Chain = &Chain{} // nothing of it was left open
-			return fail(p.ID, err)
+	w.s.routes = append(w.s.routes, r) // from here on, closing the snapshot gives it back
+	w.s.shards[shard] = append(w.s.shards[shard], r)
+	if r != old {
+		if err := r.Chain.build(ctx, w.kinds, w.env, r); err != nil {
+			return fmt.Errorf("route %q: %w", p.ID, err)
 		}
 	}
-	return blk, nil
+	return nil
+}
+
+// make makes a route without its policies.
+func (w *work) make(p *ir.Route, pool *upstream.Pool) (*Route, error) {
+	plan := *p // a route that lives long must not keep the shard it came in
+	kind := slices.IndexFunc(w.Targets, func(k target.Kind) bool { return k.Name == p.Target.Type })
+	if kind < 0 {
+		return nil, fmt.Errorf("target type %q is not known to this gwrun; upgrade it first", p.Target.Type)
+	}
+	t, err := w.Targets[kind].Build(&plan, pool)
+	if err != nil {
+		return nil, err
+	}
+	r := &Route{
+		Plan: &plan, Target: t, Scheme: pool.Spec().Scheme, Metrics: w.Metrics.Route(p.ID), Upstream: w.Metrics.Upstream(pool.Spec().ID),
+		Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant}, Chain: &Chain{}, pool: pool,
+	}
+	r.refs.Store(1)
+	return r, nil
 }
 
 // index sorts the routes by id and builds the router over them.

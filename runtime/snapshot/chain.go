@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/telemetry"
-	"github.com/suuupra/gateway/schema/ir"
 )
 
 // Chain is the policies of one route, in pipeline order, sorted once by the hooks they have. It is immutable.
@@ -18,8 +18,14 @@ type Chain struct {
 	steps   []Step
 	respond []policy.ResponseHandler
 	chunks  []policy.ChunkHandler
-	finish  []policy.FinishHandler
+	finish  []finisher
 	closers []io.Closer
+}
+
+// finisher is a policy that settles accounts, and its place in steps.
+type finisher struct {
+	policy.FinishHandler
+	place int
 }
 
 // Step is one policy in the chain.
@@ -30,23 +36,30 @@ type Step struct {
 	metrics *telemetry.PolicyMetrics
 }
 
-// buildChain makes the handlers of a route. On error it closes what it had made.
-func buildChain(ctx context.Context, kinds map[string]policy.Kind, env policy.Env, route *telemetry.RouteMetrics, id string, plans []ir.Policy) (*Chain, error) {
-	c := &Chain{}
-	for _, p := range plans {
+// build makes the handlers of a route. On error, and in a panic, it closes what it had made.
+func (c *Chain) build(ctx context.Context, kinds map[string]policy.Kind, env policy.Env, r *Route) error {
+	whole := false
+	defer func() {
+		if !whole {
+			_ = c.Close() // the error that stopped the build is the one to report
+			*c = Chain{}
+		}
+	}()
+	for _, p := range r.Plan.Policies {
 		kind, ok := kinds[p.Kind]
 		if !ok {
-			return nil, errors.Join(fmt.Errorf("policy kind %q is not known to this gwrun; upgrade it first", p.Kind), c.Close())
+			return fmt.Errorf("policy kind %q is not known to this gwrun; upgrade it first", p.Kind)
 		}
 		e := env
-		e.Log = env.Log.With(slog.String("policy", p.Kind), slog.String("route", id))
+		e.Log = env.Log.With(slog.String("policy", p.Kind), slog.String("route", r.Plan.ID))
 		h, err := kind.Build(ctx, &e, p.Plan)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("build policy %s: %w", p.Kind, err), c.Close())
+			return fmt.Errorf("build policy %s: %w", p.Kind, err)
 		}
-		c.add(kind, h, route.Policy(kind.Name))
+		c.add(kind, h, r.Metrics.Policy(kind.Name))
 	}
-	return c, nil
+	whole = true
+	return nil
 }
 
 func (c *Chain) add(kind policy.Kind, h policy.Handler, m *telemetry.PolicyMetrics) {
@@ -58,7 +71,7 @@ func (c *Chain) add(kind policy.Kind, h policy.Handler, m *telemetry.PolicyMetri
 		c.chunks = append(c.chunks, ch)
 	}
 	if f, ok := h.(policy.FinishHandler); ok {
-		c.finish = append(c.finish, f)
+		c.finish = append(c.finish, finisher{f, len(c.steps) - 1})
 	}
 	if cl, ok := h.(io.Closer); ok {
 		c.closers = append(c.closers, cl)
@@ -71,14 +84,16 @@ func (c *Chain) Steps() []Step { return c.steps }
 // Chunks are the policies that see the response body as it streams.
 func (c *Chain) Chunks() []policy.ChunkHandler { return c.chunks }
 
-// Decide asks each policy in turn. It stops at the first that answers or refuses, and returns its place in Steps, or -1.
-func (c *Chain) Decide(ctx context.Context, x *policy.Exchange) (policy.Verdict, int) {
+// Decide asks each policy in turn, and stops at the first that answers or refuses. asked counts those that were asked; it is
+// kept up to date while they are, so that it holds in a panic too.
+func (c *Chain) Decide(ctx context.Context, x *policy.Exchange, asked *int) policy.Verdict {
 	for i := range c.steps {
+		*asked = i + 1
 		if v := c.steps[i].Handler.Decide(ctx, x); v.Reject != nil || v.Response != nil {
-			return v, i
+			return v
 		}
 	}
-	return policy.Pass, -1
+	return policy.Pass
 }
 
 // Respond lets the policies edit the response header, last policy first: what a request met first it leaves last.
@@ -88,19 +103,40 @@ func (c *Chain) Respond(ctx context.Context, x *policy.Exchange, r *httpmsg.Resp
 	}
 }
 
-// Finish settles accounts, last policy first.
-func (c *Chain) Finish(x *policy.Exchange, status int) {
-	for i := len(c.finish) - 1; i >= 0; i-- {
+// Finish settles accounts, last policy first: those of the policies that were asked, and of each of them even if another one
+// panics.
+func (c *Chain) Finish(x *policy.Exchange, status, asked int) {
+	c.finishFrom(len(c.finish)-1, x, status, asked)
+}
+
+func (c *Chain) finishFrom(i int, x *policy.Exchange, status, asked int) {
+	if i < 0 {
+		return
+	}
+	defer c.finishFrom(i-1, x, status, asked)
+	if c.finish[i].place < asked {
 		c.finish[i].Finish(x, status)
 	}
 }
 
-// Close closes the policies that own something, in reverse order.
+// Finishes reports whether Finish does anything.
+func (c *Chain) Finishes() bool { return len(c.finish) > 0 }
+
+// Close closes the policies that own something, in reverse order, and all of them whatever one of them does.
 func (c *Chain) Close() error {
 	var errs []error
 	for i := len(c.closers) - 1; i >= 0; i-- {
-		errs = append(errs, c.closers[i].Close())
+		errs = append(errs, closeOne(c.closers[i]))
 	}
 	c.closers = nil
 	return errors.Join(errs...)
+}
+
+func closeOne(c io.Closer) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return c.Close()
 }

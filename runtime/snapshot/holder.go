@@ -37,7 +37,7 @@ func (h *Holder) Swap(next *Snapshot) *Snapshot {
 func (s *Snapshot) retain() bool {
 	for {
 		n := s.refs.Load()
-		if n == 0 {
+		if n <= 0 {
 			return false
 		}
 		if s.refs.CompareAndSwap(n, n+1) {
@@ -46,9 +46,13 @@ func (s *Snapshot) retain() bool {
 	}
 }
 
-// Release drops a reference. The last one closes what the snapshot owns.
+// Release drops a reference. The last one closes what the snapshot owns, on a goroutine of its own: the exchange that happens
+// to be the last must not wait for it with its answer. Done tells when it is over.
 func (s *Snapshot) Release() {
-	if s.refs.Add(-1) == 0 {
-		s.close()
+	switch n := s.refs.Add(-1); {
+	case n == 0:
+		go s.close()
+	case n < 0: // somebody may be using what is closed
+		panic("snapshot released more often than it was acquired")
 	}
 }

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 )
 
@@ -36,13 +37,27 @@ func (s *Shared) Get(key string, create func() (any, error)) (value any, release
 	e.refs++
 	s.mu.Unlock()
 
-	e.once.Do(func() { e.value, e.err = create() })
+	e.once.Do(func() { e.value, e.err = guarded(create) })
 	release = sync.OnceFunc(func() { s.release(key, e) })
 	if e.err != nil {
 		release()
 		return nil, nil, fmt.Errorf("create %s: %w", key, e.err)
 	}
 	return e.value, release, nil
+}
+
+// guarded turns a panic into an error: whoever comes next must not find a value that was never made. With an error there is no
+// value, not even a nil pointer that would pass for something to close.
+func guarded(create func() (any, error)) (value any, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			value, err = nil, fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	if value, err = create(); err != nil {
+		return nil, err
+	}
+	return value, nil
 }
 
 func (s *Shared) release(key string, e *entry) {

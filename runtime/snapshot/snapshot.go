@@ -4,6 +4,9 @@
 package snapshot
 
 import (
+	"cmp"
+	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/suuupra/gateway/runtime/router"
 	"github.com/suuupra/gateway/runtime/target"
 	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -30,7 +34,8 @@ type Info struct {
 	Upstreams         int
 }
 
-// Route is one route, ready to serve.
+// Route is one route, ready to serve. Every snapshot that has it holds a reference, which is how a route outlives the snapshot
+// it was built for.
 type Route struct {
 	Plan     *ir.Route
 	Info     policy.Route
@@ -39,17 +44,18 @@ type Route struct {
 	Scheme   string // of the upstream
 	Metrics  *telemetry.RouteMetrics
 	Upstream *telemetry.UpstreamMetrics
+
+	pool *upstream.Pool
+	refs atomic.Int32
 }
 
-// Count counts what each policy of the chain decided: all before the one at place decided let the request pass, and none
-// after it was asked. decided is -1 if all of them passed.
-func (r *Route) Count(decided int, v policy.Verdict) {
-	for i := range r.Chain.steps {
-		if i == decided {
-			r.Chain.steps[i].metrics.Record(telemetry.OutcomeOf(v))
-			return
-		}
+// Count counts what the policies that were asked decided: the last of them as v says, all before it let the request pass.
+func (r *Route) Count(asked int, v policy.Verdict) {
+	for i := range asked - 1 {
 		r.Chain.steps[i].metrics.Record(telemetry.OutcomePass)
+	}
+	if asked > 0 {
+		r.Chain.steps[asked-1].metrics.Record(telemetry.OutcomeOf(v))
 	}
 }
 
@@ -64,11 +70,21 @@ type Snapshot struct {
 	router *router.Router
 	routes []*Route
 
-	blocks  map[bundle.Digest]*block
+	shards  map[bundle.Digest][]*Route // by the digest of the shard they came in
+	pools   []*upstream.Pool
+	metrics *telemetry.Metrics
+	log     *slog.Logger
 	refs    atomic.Int64
+	ended   atomic.Bool
 	release []func()
 	done    chan struct{}
 }
+
+// End says that the exchanges which still run on the snapshot are being cut; Ended tells them why their context is over.
+func (s *Snapshot) End() { s.ended.Store(true) }
+
+// Ended reports whether End was called.
+func (s *Snapshot) Ended() bool { return s.ended.Load() }
 
 // Reuse counts what a swap kept and what it made new.
 type Reuse struct {
@@ -105,8 +121,36 @@ func (s *Snapshot) Routes() []*Route { return s.routes }
 // Done is closed when the last exchange is over and everything the snapshot owned is closed.
 func (s *Snapshot) Done() <-chan struct{} { return s.done }
 
-// close runs once, when the last reference is gone.
+// Pools lists the connections of the upstreams. The caller must not change it.
+func (s *Snapshot) Pools() []*upstream.Pool { return s.pools }
+
+// route returns the route with an id, or nil.
+func (s *Snapshot) route(id string) *Route {
+	i, ok := slices.BinarySearchFunc(s.routes, id, func(r *Route, id string) int { return cmp.Compare(r.Info.ID, id) })
+	if !ok {
+		return nil
+	}
+	return s.routes[i]
+}
+
+// close runs once, when the last reference is gone: first the routes nobody else has, then what they used.
 func (s *Snapshot) close() {
+	var routes []*telemetry.RouteMetrics
+	var upstreams []*telemetry.UpstreamMetrics
+	for i := len(s.routes) - 1; i >= 0; i-- {
+		r := s.routes[i]
+		if r.refs.Add(-1) > 0 {
+			continue
+		}
+		if err := r.Chain.Close(); err != nil {
+			s.log.Warn("a policy did not close", slog.String("route", r.Info.ID), slog.Any("error", err))
+		}
+		routes, upstreams = append(routes, r.Metrics), append(upstreams, r.Upstream)
+	}
+	if len(routes) > 0 {
+		s.metrics.Forget(routes...)
+		s.metrics.ForgetUpstreams(upstreams...)
+	}
 	for i := len(s.release) - 1; i >= 0; i-- {
 		s.release[i]()
 	}

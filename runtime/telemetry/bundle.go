@@ -107,6 +107,14 @@ func (m *Metrics) ActivationFailed(reason string) {
 	c.attempted, c.ok = true, false
 }
 
+// ActivationRecovered records that the candidate that was refused last is no longer offered, and the running bundle is the
+// newest there is.
+func (m *Metrics) ActivationRecovered() {
+	m.bundles.mu.Lock()
+	defer m.bundles.mu.Unlock()
+	m.bundles.ok = true
+}
+
 // BundleExpires records a new expiry of the running bundle's channel, as when the channel is renewed without a new bundle.
 func (m *Metrics) BundleExpires(at time.Time) {
 	m.bundles.mu.Lock()

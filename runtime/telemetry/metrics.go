@@ -30,13 +30,13 @@ type Metrics struct {
 	upstreams *upstreams
 	bundles   *bundles
 
-	_           [64]byte // a cache line of its own for what every request changes
-	inFlight    atomic.Int64
-	_           [64]byte
-	connections atomic.Int64
-	draining    atomic.Int64
-	panics      atomic.Uint64
-	logDropped  atomic.Uint64
+	_          [64]byte // a cache line of its own for what every request changes
+	inFlight   atomic.Int64
+	_          [64]byte
+	clients    atomic.Pointer[func() int64]
+	draining   atomic.Int64
+	panics     atomic.Uint64
+	logDropped atomic.Uint64
 
 	refused      *prometheus.CounterVec
 	activations  *prometheus.CounterVec
@@ -70,7 +70,7 @@ func New(b Build) (*Metrics, error) {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.routes, m.upstreams, m.bundles, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
 		gaugeFunc("gw_requests_in_flight", "Requests being answered now.", &m.inFlight),
-		gaugeFunc("gw_connections_open", "Client connections open now.", &m.connections),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gw_connections_open", Help: "Client connections open now."}, m.openClients),
 		gaugeFunc("gw_snapshots_draining", "Old snapshots that still serve the requests they began.", &m.draining),
 		counterFunc("gw_panics_total", "Panics recovered while answering a request. Each one is a defect.", &m.panics),
 		counterFunc("gw_access_log_dropped_total",
@@ -126,11 +126,15 @@ func (m *Metrics) RequestBegun() { m.inFlight.Add(1) }
 // RequestEnded is the other half of RequestBegun.
 func (m *Metrics) RequestEnded() { m.inFlight.Add(-1) }
 
-// ConnectionOpened and ConnectionClosed bracket each client connection.
-func (m *Metrics) ConnectionOpened() { m.connections.Add(1) }
+// ObserveClients names who is asked, at each scrape, for the number of open client connections.
+func (m *Metrics) ObserveClients(open func() int64) { m.clients.Store(&open) }
 
-// ConnectionClosed is the other half of ConnectionOpened.
-func (m *Metrics) ConnectionClosed() { m.connections.Add(-1) }
+func (m *Metrics) openClients() float64 {
+	if open := m.clients.Load(); open != nil {
+		return float64((*open)())
+	}
+	return 0
+}
 
 // SnapshotDraining and SnapshotDrained bracket the time in which a replaced snapshot still has requests.
 func (m *Metrics) SnapshotDraining() { m.draining.Add(1) }

@@ -22,8 +22,8 @@ type Record struct {
 	Path      string // normalised
 	Proto     string
 	Status    int
-	BytesIn   int64 // of the request body
-	BytesOut  int64 // of the response body
+	BytesIn   int64 // of the request, its head included
+	BytesOut  int64 // of the response, its head included
 	Duration  time.Duration
 	Upstream  string
 	Endpoint  string

@@ -36,7 +36,7 @@ type routeSeries struct {
 type statusCounts [statusSlots]atomic.Uint64
 
 // Record counts one finished request: method as received, the status that was sent (499 if the client went away before
-// there was one), the time from its first byte to the last byte of the answer, and the bytes of both bodies. It allocates
+// there was one), the time from its first byte to the last byte of the answer, and the bytes of both, heads included. It allocates
 // nothing once the route has seen the method.
 func (r *RouteMetrics) Record(method string, status int, took time.Duration, bytesIn, bytesOut int64) {
 	s := r.series.Load()
@@ -135,9 +135,9 @@ func newRoutes() *routes {
 		duration: prometheus.NewDesc("gw_request_duration_seconds",
 			"Time from the first byte of a request to the last byte of its response.", []string{"route"}, nil),
 		in: prometheus.NewDesc("gw_request_bytes_total",
-			"Bytes of request bodies received.", []string{"route"}, nil),
+			"Bytes of requests received, heads included.", []string{"route"}, nil),
 		out: prometheus.NewDesc("gw_response_bytes_total",
-			"Bytes of response bodies sent.", []string{"route"}, nil),
+			"Bytes of responses sent, heads included.", []string{"route"}, nil),
 		decisions: prometheus.NewDesc("gw_policy_decisions_total",
 			"Decisions of policies, by outcome: pass, answer, refuse or error.", []string{"policy", "route", "outcome"}, nil),
 	}
