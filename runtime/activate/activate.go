@@ -44,11 +44,16 @@ type Options struct {
 type Activator struct {
 	o Options
 
-	mu      sync.Mutex
+	work  sync.Mutex      // one Offer or Restore at a time: it may take as long as a slow disk
+	floor bundle.Position // that nothing older may follow: the newest that was ever activated
+	full  bool            // the running bundle is not in the store
+
+	mu      sync.Mutex         // guards what follows; never held for long
 	current *snapshot.Snapshot // what serves; held alive by the holder that Swap fills
 	status  Status
 	etag    string
-	kept    []byte // the running bundle's archive, compressed, if there is no store to read it from
+	fresh   []byte // the running bundle's archive, until it is kept
+	kept    []byte // the same, compressed, if it cannot be read from a store
 }
 
 // Status is what is known about activations.
@@ -90,26 +95,31 @@ func (a *Activator) ETag() string {
 	return a.etag
 }
 
-// position is what was last activated.
-func (a *Activator) position() bundle.Position {
-	if a.current == nil {
-		return bundle.Position{}
-	}
-	return a.current.Info.Position
+// running is what serves; only whoever holds work changes it.
+func (a *Activator) running() *snapshot.Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current
 }
 
 // Restore activates the newest kept bundle that still verifies. An expired channel is no reason to stay down: the gateway
-// serves what it served before, and says so. It reports whether one was found.
+// serves what it served before, and says so. It reports whether one was found. Even if none is, nothing older than what ran
+// before will be activated.
 func (a *Activator) Restore(ctx context.Context) (bool, error) {
 	if a.o.Store == nil {
 		return false, nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.work.Lock()
+	defer a.work.Unlock()
 	st, err := a.o.Store.Load()
 	if err != nil { // the bundles themselves say how far this gateway had come
 		a.o.Log.Error("the state file is damaged; going by the kept bundles", slog.Any("error", err))
 	}
+	if st.Environment != "" && st.Environment != a.o.Environment { // positions of one environment say nothing about another
+		a.o.Log.Warn("the state directory was used for another environment", slog.String("before", st.Environment), slog.String("now", a.o.Environment))
+		st = state.State{}
+	}
+	a.floor = st.Position
 	gens, err := a.o.Store.Generations()
 	if err != nil {
 		return false, err
@@ -137,23 +147,22 @@ func (a *Activator) restore(ctx context.Context, g state.Generation, st state.St
 	if err != nil {
 		return err
 	}
-	next, err := a.o.Builder.Build(ctx, v, a.current)
+	if at := v.Position; at.Epoch != g.Epoch || at.Version != g.Version {
+		return fmt.Errorf("the file holds version %s", at)
+	}
+	next, err := a.o.Builder.Build(ctx, v, nil)
 	if err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	// The floor stays where it was even if an older generation had to be taken.
-	if next.Info.Position.Compare(st.Position) < 0 {
+	at, etag := a.o.Now(), ""
+	switch order := next.Info.Position.Compare(st.Position); {
+	case order < 0: // the floor stays where it was
 		a.o.Log.Warn("serving an older bundle than before the restart", slog.String("running", next.Info.Position.String()), slog.String("before", st.Position.String()))
 		next.Info.Floor = st.Position
+	case next.Info.Position == st.Position:
+		at, etag = st.ActivatedAt, st.ETag
 	}
-	if next.Info.Position == st.Position {
-		a.etag = st.ETag
-	}
-	at := st.ActivatedAt
-	if at.IsZero() {
-		at = a.o.Now()
-	}
-	a.live(next, at)
+	a.live(next, at, etag, nil)
 	a.o.Log.Info("started from the last good bundle", attrs(next)...)
 	if !a.o.Now().Before(next.Info.ExpiresAt) {
 		a.o.Log.Error("the channel of the last good bundle has expired; serving it, and activating nothing until a newer one is published",
@@ -165,9 +174,14 @@ func (a *Activator) restore(ctx context.Context, g state.Generation, st state.St
 // Offer judges a fetched bundle and activates it, if the mode lets it. etag is the state of the source it came from. The
 // error says why it does not serve; a candidate that waits, or that serves already, is none.
 func (a *Activator) Offer(ctx context.Context, raw *bundle.Raw, etag string) error {
+	a.work.Lock()
+	defer a.work.Unlock()
+	err := a.offer(ctx, raw, etag)
+	if err != nil && ctx.Err() != nil {
+		return err // the gateway stops; that says nothing about the bundle
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	err := a.offer(ctx, raw, etag)
 	if err == nil {
 		a.status.Failure = nil
 		return nil
@@ -182,38 +196,60 @@ func (a *Activator) Offer(ctx context.Context, raw *bundle.Raw, etag string) err
 }
 
 func (a *Activator) offer(ctx context.Context, raw *bundle.Raw, etag string) error {
-	v, err := a.verify(raw, a.floor(), false)
+	v, err := a.verify(raw, a.floor, false)
 	if err != nil {
 		return err
 	}
-	if a.current != nil && v.Position == a.position() {
-		a.etag = etag
-		return nil // it serves already
+	current := a.running()
+	if current != nil && v.Position == current.Info.Position {
+		return a.again(raw, current, etag)
 	}
-	if a.current != nil && a.o.Mode == Off {
+	if current != nil && a.o.Mode == Off {
 		a.wait(v, "sync is off")
 		return nil
 	}
+	archive, err := bundle.EncodeArchive(raw)
+	if err != nil {
+		return err
+	}
 	start := a.o.Now()
-	next, err := a.o.Builder.Build(ctx, v, a.current)
+	next, err := a.o.Builder.Build(ctx, v, current)
 	if err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	if a.current != nil && a.o.Mode == DryRun {
+	if current != nil && a.o.Mode == DryRun {
 		a.wait(v, "sync is in dry-run; it verifies and builds")
 		next.Release()
 		return nil
 	}
 	at := a.o.Now()
-	if a.current != nil && a.current.Info.Digest == next.Info.Digest {
-		at = a.status.ActivatedAt // only the channel was renewed
+	if current != nil && current.Info.Digest == next.Info.Digest {
+		at = a.Status().ActivatedAt // only the channel was renewed
 	}
-	a.live(next, at)
-	a.etag = etag
+	a.live(next, at, etag, archive)
 	a.o.Log.Info("activated", append(attrs(next), slog.Duration("took", a.o.Now().Sub(start)),
 		slog.Int("routesKept", next.Reuse.RoutesKept), slog.Int("routesBuilt", next.Reuse.RoutesBuilt),
 		slog.Int("upstreamsKept", next.Reuse.UpstreamsKept), slog.Int("upstreamsBuilt", next.Reuse.UpstreamsBuilt))...)
-	return a.keep(raw, next, etag, at)
+	a.keep(archive, next, etag, at)
+	return nil
+}
+
+// again takes note that the source offers what serves already: nothing waits any more, and what a full disk could not keep is
+// tried once more.
+func (a *Activator) again(raw *bundle.Raw, current *snapshot.Snapshot, etag string) error {
+	a.mu.Lock()
+	a.etag, a.status.Pending = etag, nil
+	at := a.status.ActivatedAt
+	a.mu.Unlock()
+	if !a.full {
+		return nil
+	}
+	archive, err := bundle.EncodeArchive(raw)
+	if err != nil {
+		return err
+	}
+	a.keep(archive, current, etag, at)
+	return nil
 }
 
 // verify judges a bundle in the order of the design. Without a channel nothing is known about its age, so it is refused.
@@ -230,20 +266,16 @@ func (a *Activator) check(last bundle.Position, retained bool) bundle.Check {
 	}
 }
 
-// floor is the position that nothing older may follow: what serves, or what served before a restart if that was newer.
-func (a *Activator) floor() bundle.Position {
-	last := a.position()
-	if a.current != nil && a.current.Info.Floor.Compare(last) > 0 {
-		last = a.current.Info.Floor
-	}
-	return last
-}
-
 // live makes a snapshot the running one.
-func (a *Activator) live(next *snapshot.Snapshot, at time.Time) {
+func (a *Activator) live(next *snapshot.Snapshot, at time.Time, etag string, archive []byte) {
 	a.o.Swap(next)
-	a.current = next
+	if next.Info.Position.Compare(a.floor) >= 0 {
+		a.floor = next.Info.Position
+	}
+	a.mu.Lock()
+	a.current, a.etag, a.fresh, a.kept = next, etag, archive, nil
 	a.status.ActivatedAt, a.status.Pending = at, nil
+	a.mu.Unlock()
 	a.o.Metrics.Activated(telemetry.Activation{
 		Digest: string(next.Info.Digest), Commit: next.Info.Commit, Environment: next.Info.Environment,
 		Version: uint64(next.Info.Position.Version), At: at, ExpiresAt: next.Info.ExpiresAt,
@@ -252,25 +284,36 @@ func (a *Activator) live(next *snapshot.Snapshot, at time.Time) {
 
 func (a *Activator) wait(v *bundle.Verdict, why string) {
 	p := Pending{Position: v.Position, Digest: v.Bundle.Digest(), Why: why}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.status.Pending == nil || *a.status.Pending != p {
 		a.status.Pending = &p
 		a.o.Log.Info("a new bundle waits", slog.String("version", p.Position.String()), slog.String("digest", string(p.Digest)), slog.String("why", why))
 	}
 }
 
-// keep stores the exact bytes. A disk that fails does not undo the activation: the gateway serves the new bundle, says that
-// a restart would go back, and tries again with the next one.
-func (a *Activator) keep(raw *bundle.Raw, next *snapshot.Snapshot, etag string, at time.Time) error {
-	data, err := bundle.EncodeArchive(raw)
-	if err == nil && a.o.Store == nil {
-		a.kept, err = deflate(data)
-	} else if err == nil {
-		err = a.o.Store.Save(data, state.State{Position: next.Info.Position, ETag: etag, ActivatedAt: at})
+// keep stores the exact bytes. A disk that fails does not undo the activation: the gateway serves the new bundle, keeps its
+// bytes in memory, says that a restart would go back, and tries again with the next offer.
+func (a *Activator) keep(archive []byte, next *snapshot.Snapshot, etag string, at time.Time) {
+	if a.o.Store != nil {
+		err := a.o.Store.Save(archive, state.State{
+			Position: next.Info.Position, Environment: a.o.Environment, ETag: etag, ActivatedAt: at,
+		})
+		if a.full = err != nil; a.full {
+			a.o.Log.Error("the bundle could not be kept; a restart without its source would go back to the one before", slog.Any("error", err))
+		}
 	}
-	if err != nil {
-		a.o.Log.Error("the bundle could not be kept; a restart without its source would go back to the one before", slog.Any("error", err))
+	var kept []byte
+	if a.o.Store == nil || a.full {
+		var err error
+		if kept, err = deflate(archive); err != nil {
+			a.o.Log.Error("the bundle could not be kept in memory", slog.Any("error", err))
+			return
+		}
 	}
-	return nil
+	a.mu.Lock()
+	a.fresh, a.kept = nil, kept
+	a.mu.Unlock()
 }
 
 // Reason is the stable word for why an offer failed, a label of metrics.

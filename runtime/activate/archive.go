@@ -18,16 +18,17 @@ var ErrNothing = errors.New("no bundle has been activated yet")
 // Archive returns the exact bytes of the running bundle, as a .gwb file.
 func (a *Activator) Archive() ([]byte, error) {
 	a.mu.Lock()
-	current, kept := a.current, a.kept
+	current, fresh, kept := a.current, a.fresh, a.kept
 	a.mu.Unlock()
-	if current == nil {
+	switch {
+	case current == nil:
 		return nil, ErrNothing
-	}
-	if a.o.Store == nil {
+	case fresh != nil:
+		return bytes.Clone(fresh), nil
+	case kept != nil:
 		return inflate(kept)
 	}
-	at := current.Info.Position
-	return a.o.Store.Read(state.GenerationAt(at))
+	return a.o.Store.Read(state.GenerationAt(current.Info.Position))
 }
 
 // Stock returns a function that finds blobs of the running bundle, so that only what changed is fetched. The archive is
@@ -78,9 +79,9 @@ func (a *Activator) Precheck(channel, manifest []byte) error {
 	if channel == nil {
 		return nil // Offer says what is missing
 	}
-	a.mu.Lock()
-	check := a.check(a.floor(), false)
-	a.mu.Unlock()
+	a.work.Lock()
+	check := a.check(a.floor, false)
+	a.work.Unlock()
 	c, _, err := bundle.VerifyChannel(channel, check)
 	if err != nil {
 		return err
