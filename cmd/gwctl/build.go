@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +24,9 @@ environment give the same bytes on any machine. It prints the digest of the bund
 			if key == "" || out == "" {
 				return usagef("--key and --out are required")
 			}
+			if out == "-" {
+				return usagef("--out is \"-\", must be a file; standard output gets the digest")
+			}
 			signer, err := readKey(key)
 			if err != nil {
 				return err
@@ -40,8 +42,8 @@ environment give the same bytes on any machine. It prints the digest of the bund
 			if err != nil {
 				return err
 			}
-			if err := os.WriteFile(out, data, 0o644); err != nil {
-				return fmt.Errorf("write bundle: %w", err)
+			if err := replaceFile(out, data); err != nil {
+				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), b.Digest())
 			return err
@@ -74,9 +76,12 @@ func buildBundle(cmd *cobra.Command, flags *repositoryFlags, path, env string, a
 	return compiler.Emit(p, repo.tree.Origin, build.Version)
 }
 
+// maxKeyFile is more than any private key needs.
+const maxKeyFile = 64 << 10
+
 // readKey reads a private key file.
 func readKey(path string) (*bundle.PrivateKey, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
@@ -89,9 +94,13 @@ func readKey(path string) (*bundle.PrivateKey, error) {
 
 // readTrust reads trust.json.
 func readTrust(path string) (*bundle.Trust, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, bundle.MaxTrust)
 	if err != nil {
 		return nil, fmt.Errorf("read trust file: %w", err)
 	}
-	return bundle.ParseTrust(raw)
+	trust, err := bundle.ParseTrust(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return trust, nil
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -67,17 +65,4 @@ func keygen(cmd *cobra.Command, dir string, alg bundle.Algorithm, envs []string)
 		return err
 	}
 	return writeNew(filepath.Join(dir, "trust.json"), raw, 0o644)
-}
-
-// writeNew never overwrites: a lost key can't be made again.
-func writeNew(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists; choose another directory, or move it away first", path)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,26 +25,47 @@ func Main() int {
 	cuerun.Child() // does not return in a process that was started to evaluate user CUE
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the first signal ends what is being done, the second the process
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
 // run executes one command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root, out := newRoot(), &output{Writer: stdout}
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
+	cmd, err := root.ExecuteContextC(ctx)
+	silent := (*silentError)(nil)
+	switch {
+	case out.err != nil && (err == nil || errors.As(err, &silent)):
+		err = out.err
+	case ctx.Err() != nil && exitCode(err) == exitInternal:
+		err = errors.New("interrupted")
 	}
-	if silent := (*silentError)(nil); !errors.As(err, &silent) {
+	if err != nil && !errors.As(err, &silent) {
 		fmt.Fprintf(stderr, "gwctl: %v\n", err)
 		if exitCode(err) == exitUsage {
-			fmt.Fprintln(stderr, "gwctl: run 'gwctl help' for usage")
+			topic := strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), "gwctl"), " help")
+			fmt.Fprintf(stderr, "gwctl: run 'gwctl help%s' for usage\n", topic)
 		}
 	}
 	return exitCode(err)
+}
+
+// output is standard output. It remembers that something was lost: what a full disk swallowed must not exit 0.
+type output struct {
+	io.Writer
+	err error
+}
+
+// Write passes on, and keeps the first error.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // newRoot assembles the command tree: one constructor per file.
@@ -67,10 +89,25 @@ Exit codes, the same in every format:
 		newInit(), newValidate(), newBuild(), newSign(), newVerify(), newInspect(), newDiff(), newApply(),
 		newStatus(), newDrift(), newExplain(), newKeygen(), newSchema(), newVersion(), newMan(),
 	)
-	for _, c := range root.Commands() {
-		c.Args = usageArgs(c.Args)
-	}
-	root.Args = usageArgs(cobra.NoArgs)
+	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(newHelp())
+	root.Args = noSuchCommand
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return noEmptyFlags(cmd) }
+	strict(root)
 	return root
+}
+
+// newHelp is cobra's help command, but a topic it does not know is an error.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Print what a command does and its flags",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return noSuchCommand(c, rest)
+			}
+			return c.Help()
+		},
+	}
 }

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,13 +24,13 @@ a channel into the file, so that gwrun can run it without a server: --channel-ve
 			if key == "" && channelKey == "" {
 				return usagef("--key or --channel-key is required")
 			}
-			data, err := os.ReadFile(args[0])
+			data, err := readFile(args[0], bundle.MaxArchive)
 			if err != nil {
 				return fmt.Errorf("read bundle: %w", err)
 			}
 			raw, err := bundle.DecodeArchive(data)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			if raw.Manifest, err = addSignature(raw.Manifest, key); err != nil {
 				return err
@@ -94,23 +91,4 @@ func addChannel(raw *bundle.Raw, keyFile string, epoch, version int64, lifetime 
 		Name: m.Name, Environment: m.Environment, Epoch: epoch, Version: version, Manifest: v.Bundle.Ref(),
 		IssuedAt: bundle.TimeOf(now), ExpiresAt: bundle.TimeOf(now.Add(lifetime)),
 	}, signer)
-}
-
-// replaceFile writes beside a file and renames, so that a crash leaves the old bytes or the new ones.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".gwctl-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already after the rename
-	if info, err := os.Stat(path); err == nil {
-		if err := f.Chmod(info.Mode().Perm()); err != nil {
-			return errors.Join(err, f.Close())
-		}
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(f.Name(), path)
 }
