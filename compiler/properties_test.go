@@ -1,0 +1,365 @@
+package compiler_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/suuupra/gateway/compiler"
+	"github.com/suuupra/gateway/compiler/diff"
+	"github.com/suuupra/gateway/compiler/load"
+	"github.com/suuupra/gateway/internal/testkit"
+	"github.com/suuupra/gateway/schema/bundle"
+	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/ir"
+)
+
+const exampleRepo = "../examples/config-repo"
+
+// compile compiles one environment that must be sound.
+func compile(tb testing.TB, tree *load.Tree, environment string) *ir.Program {
+	tb.Helper()
+	o := open(tb, newCompiler(nil), tree).Compile(environment)
+	if o.Diags.HasErrors() {
+		tb.Fatal(text(tb, tree, o.Diags.Sorted()))
+	}
+	return o.WithOrigins()
+}
+
+func emit(tb testing.TB, p *ir.Program, origin load.Origin) *bundle.Bundle {
+	tb.Helper()
+	b, err := compiler.Emit(p, origin, "1.2.3")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func copyTree(tb testing.TB, from string) string {
+	tb.Helper()
+	to := tb.TempDir()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		tb.Fatal(err)
+	}
+	return to
+}
+
+// TestSameBytes compiles one content from two directories, with the files of the tree in any order and on any number of
+// processors. Every map is walked in another order each time.
+func TestSameBytes(t *testing.T) {
+	one, two := loadDir(t, copyTree(t, exampleRepo)), loadDir(t, copyTree(t, exampleRepo))
+	want := emit(t, compile(t, one, "prod"), load.Origin{})
+	random := rand.New(rand.NewPCG(1, 2))
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	for i := range 40 {
+		runtime.GOMAXPROCS(i%4 + 1)
+		random.Shuffle(len(two.Files), func(i, j int) { two.Files[i], two.Files[j] = two.Files[j], two.Files[i] })
+		if got := emit(t, compile(t, two, "prod"), load.Origin{}); got.Digest() != want.Digest() {
+			t.Fatalf("run %d: digest %s, want %s", i, got.Digest(), want.Digest())
+		}
+	}
+}
+
+// TestSameDiagnostics does the same with repositories that are wrong.
+func TestSameDiagnostics(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for _, path := range stories(t) {
+		tree := loadDir(t, readStory(t, path).write(t))
+		want := text(t, tree, open(t, newCompiler(nil), tree).Validate(""))
+		for range 5 {
+			random.Shuffle(len(tree.Files), func(i, j int) { tree.Files[i], tree.Files[j] = tree.Files[j], tree.Files[i] })
+			if got := text(t, tree, open(t, newCompiler(nil), tree).Validate("")); got != want {
+				t.Fatalf("%s: the order of the files decides\n%s\nwant\n%s", path, got, want)
+			}
+		}
+	}
+}
+
+// TestSharedWork compiles the environments of a repository one after the other, in any order, and wants what each gives alone.
+func TestSharedWork(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	dirs := []string{exampleRepo}
+	for _, path := range stories(t) {
+		dirs = append(dirs, readStory(t, path).write(t))
+	}
+	for _, dir := range dirs {
+		tree := loadDir(t, dir)
+		environments := append([]string{"", "", "prod"}, tree.Environments...)
+		alone := map[string]*compiler.Output{}
+		for _, e := range environments {
+			alone[e] = open(t, newCompiler(nil), tree).Compile(e)
+		}
+		for range 3 {
+			u := open(t, newCompiler(nil), tree)
+			random.Shuffle(len(environments), func(i, j int) { environments[i], environments[j] = environments[j], environments[i] })
+			for _, e := range environments {
+				got, want := u.Compile(e), alone[e]
+				if !reflect.DeepEqual(got.Diags.Sorted(), want.Diags.Sorted()) {
+					t.Fatalf("%s, environment %q after %q:\n%s\nalone:\n%s", dir, e, environments, text(t, tree, got.Diags.Sorted()), text(t, tree, want.Diags.Sorted()))
+				}
+				if !reflect.DeepEqual(got.WithOrigins(), want.WithOrigins()) {
+					t.Fatalf("%s, environment %q after %q: another program", dir, e, environments)
+				}
+			}
+		}
+	}
+}
+
+// TestDirectoryIsRevision compiles a clean checkout and the commit it is of.
+func TestDirectoryIsRevision(t *testing.T) {
+	files := map[string]string{}
+	for _, f := range loadDir(t, exampleRepo).Files {
+		files[f.Path] = string(f.Data)
+	}
+	repo := testkit.GitServer(t).Create("config", files)
+	checkout := filepath.Join(t.TempDir(), "checkout")
+	if out, err := exec.Command(testkit.Program(t, "git"), "clone", "--quiet", repo.URL, checkout).CombinedOutput(); err != nil {
+		t.Fatalf("git clone: %v: %s", err, out)
+	}
+	dir := loadDir(t, checkout)
+	if dir.Origin.Dirty || dir.Origin.Commit != repo.Head() {
+		t.Fatalf("origin of a clean checkout is %+v, commit is %s", dir.Origin, repo.Head())
+	}
+	rev, err := load.Git(context.Background(), checkout, "HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range dir.Environments {
+		a, b := emit(t, compile(t, dir, e), dir.Origin), emit(t, compile(t, rev, e), rev.Origin)
+		if a.Digest() != b.Digest() {
+			t.Errorf("environment %s: directory %s, revision %s", e, a.Digest(), b.Digest())
+		}
+	}
+}
+
+// TestCommentChangesNoContent adds a comment to every file: only provenance may differ.
+func TestCommentChangesNoContent(t *testing.T) {
+	dir := copyTree(t, exampleRepo)
+	before := emit(t, compile(t, loadDir(t, dir), "prod"), load.Origin{})
+	for _, f := range loadDir(t, dir).Files {
+		writeFile(t, filepath.Join(dir, filepath.FromSlash(f.Path)), append([]byte("# a comment\n"), f.Data...))
+	}
+	after := emit(t, compile(t, loadDir(t, dir), "prod"), load.Origin{})
+	if before.Manifest.ContentDigest != after.Manifest.ContentDigest {
+		t.Errorf("content digest was %s, is %s", before.Manifest.ContentDigest, after.Manifest.ContentDigest)
+	}
+	for _, s := range before.Shards {
+		now, ok := after.Shard(s.Path)
+		if same := ok && bytes.Equal(s.Data, now.Data); same != (s.Kind != bundle.KindProvenance) {
+			t.Errorf("shard %s is the same: %t", s.Path, same)
+		}
+	}
+}
+
+func TestDiffOfSame(t *testing.T) {
+	for _, e := range []string{"dev", "prod"} {
+		a, b := compile(t, loadDir(t, exampleRepo), e), compile(t, loadDir(t, copyTree(t, exampleRepo)), e)
+		if r := diff.Programs(a, b); !r.Empty() || len(r.Risks) > 0 || len(r.Effects) > 0 {
+			t.Errorf("environment %s differs from itself: %+v", e, r)
+		}
+	}
+}
+
+// TestOrigins checks that each place in the provenance is where its field stands: after the name of the field, on the same
+// line or on the one above.
+func TestOrigins(t *testing.T) {
+	dirs := []string{exampleRepo}
+	for _, path := range stories(t) {
+		dirs = append(dirs, readStory(t, path).write(t))
+	}
+	checked := 0
+	for _, dir := range dirs {
+		tree := loadDir(t, dir)
+		for _, e := range append([]string{""}, tree.Environments...) {
+			o := open(t, newCompiler(nil), tree).Compile(e)
+			if o.Program == nil {
+				continue
+			}
+			for address, pos := range o.WithOrigins().Origins {
+				checkOrigin(t, tree, address, pos)
+				checked++
+			}
+		}
+	}
+	if checked < 300 {
+		t.Errorf("only %d origins were checked", checked)
+	}
+}
+
+func checkOrigin(t *testing.T, tree *load.Tree, address string, pos diag.Pos) {
+	t.Helper()
+	f := tree.File(pos.File)
+	if f == nil {
+		t.Errorf("%s: %s is no file", address, pos)
+		return
+	}
+	lines := strings.Split(strings.TrimPrefix(string(f.Data), "\ufeff"), "\n")
+	if pos.Line < 1 || pos.Line > len(lines) || pos.Col < 1 || pos.Col > len([]rune(lines[pos.Line-1])) {
+		t.Errorf("%s: %s lies outside the file", address, pos)
+		return
+	}
+	line := []rune(lines[pos.Line-1])
+	before, at := string(line[:pos.Col-1]), line[pos.Col-1]
+	for above := pos.Line - 2; above >= 0 && strings.Trim(before, " -") == ""; above-- {
+		before = strings.TrimSpace(lines[above])
+	}
+	object, field, deep := strings.Cut(address, "/")
+	if object != "gateway" {
+		_, field, deep = strings.Cut(field, "/")
+	}
+	if at == ' ' || at == '\r' {
+		t.Errorf("%s: %s is white space", address, pos)
+	}
+	if !deep {
+		return // an object in a list has no name before it
+	}
+	// A name may hold dots itself, so any tail of the address may be the name.
+	for {
+		if regexp.MustCompile(`(^|[\s{,"'-])` + regexp.QuoteMeta(field) + `["']?\s*:\s*(&\S+\s*)?$`).MatchString(before) {
+			return
+		}
+		_, tail, ok := strings.Cut(field, ".")
+		if !ok {
+			if address[strings.LastIndexByte(address, '/')+1:] != "policy" { // laid over the defaults, whose field is called so
+				t.Errorf("%s: %s stands after %q", address, pos, before)
+			}
+			return
+		}
+		field = tail
+	}
+}
+
+// randomProgram makes a program out of nothing; the compiler has no part in it.
+func randomProgram(r *rand.Rand, routes int) *ir.Program {
+	word := func() string { return fmt.Sprintf("%x", r.Uint64())[:1+r.IntN(12)] }
+	p := &ir.Program{Environment: "prod", Gateway: ir.Gateway{Name: word(), Listeners: []ir.Listener{}, TrustedProxies: []string{"10.0.0.0/8"}}, Origins: ir.Origins{}}
+	for i := range r.IntN(20) {
+		p.Upstreams = append(p.Upstreams, ir.Upstream{ID: fmt.Sprintf("u%04d", i), Scheme: "http", Endpoints: []ir.Endpoint{{Address: word() + ":80"}}, MaxIdle: int64(r.IntN(100))})
+	}
+	for i := range routes {
+		route := ir.Route{ID: fmt.Sprintf("r%06d", i), Match: ir.Match{Path: "/" + word() + "/ü\u2028<&>"}, Target: ir.Target{Type: "http", Upstream: word()}, Forward: ir.Forward{Timeout: r.Int64N(1 << 40)}}
+		if r.IntN(2) == 0 {
+			route.Match.Headers = []ir.Pair{{Name: word(), Value: strings.Repeat(word(), r.IntN(50))}}
+			route.Policies = []ir.Policy{{Kind: "bodyLimit", Plan: []byte(fmt.Sprintf(`{"maxBytes":%d}`, r.IntN(1<<30)))}}
+		}
+		p.Routes = append(p.Routes, route)
+		p.Origins["routes/"+route.ID] = diag.Pos{File: word() + ".yaml", Line: 1 + r.IntN(1000), Col: 1 + r.IntN(100)}
+	}
+	return p
+}
+
+func TestPackUnpack(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 30 {
+		want := randomProgram(r, 1+r.IntN(3000))
+		shuffled := *want
+		shuffled.Routes, shuffled.Upstreams = slices.Clone(want.Routes), slices.Clone(want.Upstreams)
+		r.Shuffle(len(shuffled.Routes), func(i, j int) {
+			shuffled.Routes[i], shuffled.Routes[j] = shuffled.Routes[j], shuffled.Routes[i]
+		})
+		a, b := emit(t, want, load.Origin{}), emit(t, &shuffled, load.Origin{})
+		if a.Digest() != b.Digest() {
+			t.Fatal("the order of the routes decides the bytes")
+		}
+		got, err := ir.Unpack(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatal("packed and unpacked, the program is another")
+		}
+	}
+}
+
+// TestShards changes, adds and removes one route at a time: the shards that do not hold it stay as they are, and none grows
+// beyond its size.
+func TestShards(t *testing.T) {
+	const target = 256 << 10
+	r := rand.New(rand.NewPCG(9, 10))
+	p := randomProgram(r, 6000)
+	p.Origins = nil
+	p.Routes[17].Match.Headers = []ir.Pair{{Name: "large", Value: strings.Repeat("x", 2*target)}}
+	shards := func() map[string][]byte {
+		list, err := ir.Pack(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string][]byte{}
+		for _, s := range list {
+			if len(s.Data) > target && s.Objects > 1 {
+				t.Errorf("shard %s has %d bytes and %d objects", s.Path, len(s.Data), s.Objects)
+			}
+			if s.Kind == bundle.KindRoutes {
+				out[s.Path] = s.Data
+			}
+		}
+		return out
+	}
+	last := shards()
+	if len(last) < 5 {
+		t.Fatalf("%d shards are too few to tell anything", len(last))
+	}
+	for i := range 60 {
+		before := slices.Clone(p.Routes)
+		n := r.IntN(len(p.Routes))
+		switch i % 3 {
+		case 0:
+			p.Routes[n].Forward.Timeout++
+		case 1:
+			p.Routes = append(p.Routes, ir.Route{ID: fmt.Sprintf("new%d", i), Match: ir.Match{Path: "/new"}})
+		default:
+			p.Routes = slices.Delete(slices.Clone(p.Routes), n, n+1)
+		}
+		now := shards()
+		changed := 0
+		for path := range maps.Keys(now) {
+			if !bytes.Equal(now[path], last[path]) {
+				changed++
+			}
+		}
+		for path := range last {
+			if now[path] == nil {
+				changed++
+			}
+		}
+		// A route more or less may split a shard in two, or join two; a changed one of the same size may not.
+		if most := map[bool]int{true: 1, false: 3}[i%3 == 0]; changed < 1 || changed > most {
+			t.Errorf("step %d of %d routes: %d shards changed, at most %d may", i, len(before), changed, most)
+		}
+		last = now
+	}
+}
+
+// TestPackGrows adds routes one by one, past every split.
+func TestPackGrows(t *testing.T) {
+	p := &ir.Program{Environment: "prod"}
+	filler := []ir.Pair{{Name: "x", Value: strings.Repeat("y", 4000)}}
+	for i := range 400 {
+		p.Routes = append(p.Routes, ir.Route{ID: fmt.Sprintf("r%d", i), Match: ir.Match{Path: "/", Headers: filler}})
+		list, err := ir.Pack(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, s := range list {
+			if s.Kind == bundle.KindRoutes {
+				n += s.Objects
+			}
+		}
+		if n != len(p.Routes) {
+			t.Fatalf("%d routes in, %d in the shards", len(p.Routes), n)
+		}
+	}
+}
