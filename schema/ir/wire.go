@@ -80,7 +80,7 @@ func packList[T any](list []T, kind bundle.ShardKind, id func(*T) string) ([]bun
 
 // splitList emits one shard, or splits by the next bit of the hash. prefix spells the bits that led here.
 func splitList(items []item, kind bundle.ShardKind, prefix string) []bundle.Shard {
-	size := 0
+	size := len(kind) + len(`{"":[]}`)
 	for _, it := range items {
 		size += len(it.data) + 1
 	}
