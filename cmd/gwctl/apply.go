@@ -60,8 +60,12 @@ func (f *applyFlags) check() error {
 		return usagef("--key and --channel-key are required")
 	case f.wait && len(f.gateways) == 0:
 		return usagef("--wait needs at least one --gateway URL")
+	case f.lifetime <= 0:
+		return usagef("--expires is %s, must be more than 0", f.lifetime)
+	case f.epoch < 0:
+		return usagef("--epoch is %d, must be at least 1", f.epoch)
 	}
-	return nil
+	return gatewayURLs(f.gateways)
 }
 
 func (f *applyFlags) run(cmd *cobra.Command, path string) error {
@@ -178,7 +182,9 @@ func waitFor(cmd *cobra.Command, urls []string, want bundle.Position, timeout ti
 		done := 0
 		for i, u := range urls {
 			st, err := fetchStatus(ctx, u)
-			last[i] = statusLine(u, st, err)
+			if err == nil || ctx.Err() == nil { // why it was not there, not that time is up
+				last[i] = statusLine(u, st, err)
+			}
 			if err == nil && reached(st, want) {
 				done++
 			}

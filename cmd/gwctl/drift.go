@@ -40,7 +40,7 @@ func newDrift() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s runs environment %s; compared with commit %.12s\n", gateway, running.Environment, r.tree.Origin.Commit)
+			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s runs environment %s; compared with commit %.12s\n", redacted(gateway), running.Environment, r.tree.Origin.Commit)
 			return printDiff(cmd, diff.Programs(running, wanted), format)
 		},
 	}

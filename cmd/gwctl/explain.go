@@ -16,7 +16,12 @@ import (
 	"github.com/suuupra/gateway/schema/match"
 )
 
-var codePattern = regexp.MustCompile(`^GW\d{4}$`)
+var (
+	codePattern = regexp.MustCompile(`^GW\d{4}$`)
+	urlPattern  = regexp.MustCompile(`^(/|(?i:https?|wss?)://)`)
+	// tokenPattern is a token of RFC 9110: a method, or the name of a header.
+	tokenPattern = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+)
 
 func newExplain() *cobra.Command {
 	var (
@@ -31,14 +36,20 @@ reason each lost, and the file, line and column of every setting that holds for 
 
 explain GWnnnn prints the meaning of a diagnostic.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && codePattern.MatchString(args[0]) {
-				return explainCode(cmd.OutOrStdout(), diag.Code(args[0]))
+			if code := strings.ToUpper(args[0]); len(args) == 1 && codePattern.MatchString(code) {
+				return explainCode(cmd.OutOrStdout(), diag.Code(code))
 			}
 			if len(args) != 2 {
 				return usagef("give a method and a URL, or a code such as GW4004")
 			}
 			if format != "text" && format != "json" {
 				return usagef("--format is %q, must be text or json", format)
+			}
+			if !tokenPattern.MatchString(args[0]) {
+				return usagef("%q is not a method such as GET", args[0])
+			}
+			if !urlPattern.MatchString(args[1]) {
+				return usagef("%q is neither a URL such as https://api.example.com/users nor a path such as /users", args[1])
 			}
 			pairs, err := headerPairs(headers)
 			if err != nil {
@@ -81,7 +92,7 @@ func headerPairs(lines []string) ([]ir.Pair, error) {
 	var out []ir.Pair
 	for _, l := range lines {
 		name, value, ok := strings.Cut(l, ":")
-		if !ok {
+		if !ok || !tokenPattern.MatchString(strings.TrimSpace(name)) {
 			return nil, fmt.Errorf("--header is %q, must be \"Name: value\"", l)
 		}
 		out = append(out, ir.Pair{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/suuupra/gateway/internal/build"
@@ -22,11 +23,41 @@ var errNoGateway = errors.New("there is no gateway's admin API at this address; 
 // gatewayTimeout bounds one request to a gateway.
 const gatewayTimeout = 10 * time.Second
 
+// gatewayURL reads the address of a gateway.
+func gatewayURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usagef("%q is not the URL of a gateway, e.g. http://127.0.0.1:9090", redacted(s))
+	}
+	return u, nil
+}
+
+// gatewayURLs checks every --gateway before the first is asked.
+func gatewayURLs(all []string) error {
+	for _, g := range all {
+		if _, err := gatewayURL(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redacted is an address as it may be printed: without a password.
+func redacted(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Redacted()
+	}
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		return "..." + s[i:]
+	}
+	return s
+}
+
 // askGateway reads a path of a gateway's admin API.
 func askGateway(ctx context.Context, base, path string, limit int64) ([]byte, error) {
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usagef("%q is not the URL of a gateway, e.g. http://127.0.0.1:9090", base)
+	u, err := gatewayURL(base)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatewayTimeout)
 	defer cancel()
@@ -94,6 +125,7 @@ func reached(st *admin.Status, want bundle.Position) bool {
 
 // statusLine says in one line how a gateway is.
 func statusLine(name string, st *admin.Status, err error) string {
+	name = redacted(name)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%s: %v", name, err)

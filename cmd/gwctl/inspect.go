@@ -19,6 +19,9 @@ func newInspect() *cobra.Command {
 		Long: `inspect shows the manifest and channel of a bundle, and with --routes its compiled content. It checks no signature:
 use gwctl verify for that.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if format != "text" && format != "json" {
+				return usagef("--format is %q, must be text or json", format)
+			}
 			raw, err := fetchBundle(cmd.Context(), args[0], env)
 			if err != nil {
 				return err
@@ -27,13 +30,13 @@ use gwctl verify for that.`,
 			if err != nil {
 				return err
 			}
-			switch format {
-			case "json":
-				return inspectJSON(cmd, v, routes)
-			case "text":
-				return inspectText(cmd, v, routes)
+			if has := v.Bundle.Manifest.Environment; env != "" && has != env {
+				return fmt.Errorf("%s is for environment %q, not %q", args[0], has, env)
 			}
-			return usagef("--format is %q, must be text or json", format)
+			if format == "json" {
+				return inspectJSON(cmd, v, routes)
+			}
+			return inspectText(cmd, v, routes)
 		},
 	}
 	cmd.Flags().StringVar(&env, "env", "", "environment, where the place holds several")

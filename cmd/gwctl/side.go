@@ -31,9 +31,13 @@ func (s *side) program(name string) (*ir.Program, error) {
 	case strings.Contains(name, "://") || strings.HasSuffix(name, ".gwb") || isLayout(name):
 		return s.bundle(ctx, name)
 	case isDir(name):
-		return s.compile(ctx, name, s.repo.rev)
+		return s.compile(ctx, name, name, "")
 	}
-	return s.compile(ctx, ".", name)
+	p, err := s.compile(ctx, name, ".", name)
+	if err != nil && !errors.As(err, new(*silentError)) {
+		return nil, fmt.Errorf("%q is no directory, bundle or address; as a revision: %w", name, err)
+	}
+	return p, err
 }
 
 func isDir(path string) bool {
@@ -47,14 +51,18 @@ func isLayout(path string) bool {
 	return err == nil
 }
 
-func (s *side) compile(ctx context.Context, path, rev string) (*ir.Program, error) {
+func (s *side) compile(ctx context.Context, name, path, rev string) (*ir.Program, error) {
 	flags := *s.repo
 	flags.rev = rev
 	repo, err := flags.open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	return repo.compile(s.cmd.ErrOrStderr(), s.env)
+	p, err := repo.compile(s.cmd.ErrOrStderr(), s.env)
+	if err != nil { // the diagnostics name files, which both sides have
+		fmt.Fprintf(s.cmd.ErrOrStderr(), "gwctl: %s does not compile\n", name)
+	}
+	return p, err
 }
 
 func (s *side) bundle(ctx context.Context, name string) (*ir.Program, error) {

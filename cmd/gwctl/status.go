@@ -16,13 +16,17 @@ func newStatus() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "status --gateway URL", Short: "Show what gateways run: version, digest, commit, last error", Args: cobra.NoArgs,
-		Long: `status asks each gateway's admin API (token: GWRUN_ADMIN_TOKEN) what it runs. It exits 1 if one can't be asked.`,
+		Long: `status asks each gateway's admin API (token: GWRUN_ADMIN_TOKEN) what it runs. It exits 1 if one can't be asked, 4 if
+one refuses the token.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(gateways) == 0 {
 				return usagef("--gateway is required: the URL of a gateway")
 			}
 			if format != "text" && format != "json" {
 				return usagef("--format is %q, must be text or json", format)
+			}
+			if err := gatewayURLs(gateways); err != nil {
+				return err
 			}
 			type answer struct {
 				Gateway string        `json:"gateway"`
@@ -33,7 +37,7 @@ func newStatus() *cobra.Command {
 			var failed error
 			for _, g := range gateways {
 				st, err := fetchStatus(cmd.Context(), g)
-				a := answer{Gateway: g, Status: st}
+				a := answer{Gateway: redacted(g), Status: st}
 				if err != nil {
 					failed, a.Error = err, err.Error()
 				}

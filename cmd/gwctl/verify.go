@@ -24,6 +24,9 @@ repository at PATH, and compares: the same source must give the same bytes. A re
 			if trustFile == "" {
 				return usagef("--trust is required: the trust.json to verify with")
 			}
+			if info, err := os.Stat(rebuild); rebuild != "" && (err != nil || !info.IsDir()) {
+				return usagef("--rebuild is %q, must be a directory in a git repository", rebuild)
+			}
 			trust, err := readTrust(trustFile)
 			if err != nil {
 				return err
@@ -36,9 +39,14 @@ repository at PATH, and compares: the same source must give the same bytes. A re
 			if err != nil {
 				return err
 			}
-			printVerdict(cmd, v)
 			if rebuild != "" {
-				return verifyRebuild(cmd, v.Bundle, rebuild)
+				if err := verifyRebuild(cmd, v.Bundle, rebuild); err != nil {
+					return err
+				}
+			}
+			printVerdict(cmd, v) // last: nobody reads ok above a refusal
+			if rebuild != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "rebuilt from commit %s: the same bytes\n", v.Bundle.Manifest.Source.Commit)
 			}
 			return nil
 		},
@@ -77,9 +85,6 @@ func verifyRebuild(cmd *cobra.Command, b *bundle.Bundle, path string) error {
 	if src.Commit == "" || src.Dirty {
 		return bundle.Refuse(bundle.ManifestMismatch, "the bundle was built from files no commit holds, so it cannot be rebuilt")
 	}
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return usagef("--rebuild is %q, must be a directory in a git repository", path)
-	}
 	flags := repositoryFlags{rev: src.Commit}
 	repo, err := flags.open(cmd.Context(), path)
 	if err != nil {
@@ -94,7 +99,6 @@ func verifyRebuild(cmd *cobra.Command, b *bundle.Bundle, path string) error {
 		return err
 	}
 	if again.Digest() == b.Digest() {
-		fmt.Fprintf(cmd.OutOrStdout(), "rebuilt from commit %s: the same bytes\n", src.Commit)
 		return nil
 	}
 	return bundle.Refuse(bundle.ManifestMismatch, "commit %s compiles to %s here, the bundle is %s: %s",
