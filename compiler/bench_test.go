@@ -13,7 +13,7 @@ import (
 // BenchmarkValidate measures what gwctl validate does with a tree in memory: nothing cached, files cached, all cached, and
 // with more environments that patch one route each.
 func BenchmarkValidate(b *testing.B) {
-	for _, routes := range []int{1000, 10_000} {
+	for _, routes := range []int{1000, 10_000, 100_000} {
 		dir := testkit.Repo(b, testkit.Synthetic{Routes: routes})
 		run := func(name string, cache func() *compiler.Cache) {
 			b.Run(fmt.Sprintf("%d/%s", routes, name), func(b *testing.B) {

@@ -14,12 +14,6 @@ import (
 	"github.com/suuupra/gateway/schema/match"
 )
 
-// checked is one environment whose every object has the right shape, and whose matchers are known not to tie.
-type checked struct {
-	*resolved
-	matches map[*object]ir.Match
-}
-
 // checker carries the tables of one check run.
 type checker struct {
 	in    *resolved
@@ -29,21 +23,20 @@ type checker struct {
 }
 
 // check validates every merged object, then what holds between objects: references, tenants' grants, reserved paths,
-// ambiguous and unreachable routes.
-func check(in *resolved, m *memo, diags *diag.List) *checked {
+// ambiguous and unreachable routes. After it, the memo holds what each matcher compiles to.
+func check(in *resolved, m *memo, diags *diag.List) {
 	c := &checker{in: in, memo: m, diags: diags, ids: in.byID}
+	m.expect(len(in.objects[kindRoute]))
 	c.shapes()
-	out := &checked{resolved: in, matches: make(map[*object]ir.Match, len(in.objects[kindRoute]))}
 	if diags.HasErrors() {
-		return out // references of misshapen objects would only repeat what has been said
+		return // references of misshapen objects would only repeat what has been said
 	}
 	routes := make([]ir.Route, 0, len(in.objects[kindRoute]))
 	owners := make([]*object, 0, len(in.objects[kindRoute]))
 	for _, o := range in.objects[kindRoute] {
 		c.references(o)
 		if mt, ok := c.matcher(o); ok {
-			out.matches[o] = mt
-			routes = append(routes, ir.Route{ID: o.id, Match: mt})
+			routes = append(routes, ir.Route{ID: o.id, Match: *mt})
 			owners = append(owners, o)
 		}
 	}
@@ -51,7 +44,6 @@ func check(in *resolved, m *memo, diags *diag.List) *checked {
 	if !diags.HasErrors() {
 		c.between(routes, owners)
 	}
-	return out
 }
 
 // definitions names the v1 definition each kind of object must satisfy.
@@ -137,12 +129,12 @@ func (c *checker) reference(tenant, kind string, n *schema.Node, path string) {
 }
 
 // matcher compiles a route's conditions and checks what can be said of them alone. Every field that is wrong is reported.
-func (c *checker) matcher(o *object) (ir.Match, bool) {
+func (c *checker) matcher(o *object) (*ir.Match, bool) {
 	n := o.node.Get("matcher")
 	if m, ok := c.memo.matches[n]; ok {
 		return m, true
 	}
-	m := ir.Match{
+	m := &ir.Match{
 		Path: n.Get("path").Text(), PathRegex: n.Get("pathRegex").Text(), Methods: texts(n.Get("methods")),
 		Headers: pairs(n.Get("headers"), strings.ToLower), Query: pairs(n.Get("query"), func(s string) string { return s }),
 	}
@@ -153,7 +145,7 @@ func (c *checker) matcher(o *object) (ir.Match, bool) {
 	if host.Any() {
 		m.Host = ""
 	}
-	probe := m
+	probe := *m
 	probe.Host = ""
 	matcher, err := match.Compile(&probe)
 	if ok = c.pattern(o, n, err) && ok; !ok {

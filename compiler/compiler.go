@@ -108,12 +108,11 @@ func (u *Unit) Compile(environment string) *Output {
 	}
 	var (
 		res *resolved
-		chk *checked
 		low *lowered
 	)
 	ok := timed("resolve", func() { res = resolve(u.config, environment, u.memo, &found) }) &&
-		timed("check", func() { chk = check(res, u.memo, &found) }) &&
-		timed("lower", func() { low = lower(chk, u.memo, &u.c.opts, &found) }) &&
+		timed("check", func() { check(res, u.memo, &found) }) &&
+		timed("lower", func() { low = lower(res, u.memo, &u.c.opts, &found) }) &&
 		timed("link", func() { out.Program = link(low, environment) })
 	if ok {
 		out.origins = &low.origins

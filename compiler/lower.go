@@ -27,7 +27,7 @@ type lowered struct {
 
 // lowerer carries the tables of one lower run.
 type lowerer struct {
-	in       *checked
+	in       *resolved
 	memo     *memo
 	opts     *Options
 	diags    *diag.List
@@ -38,11 +38,14 @@ type lowerer struct {
 }
 
 // lower runs each kind's own compile function over every object: its checks, its defaults, Spec to Plan.
-func lower(in *checked, m *memo, opts *Options, diags *diag.List) *lowered {
+func lower(in *resolved, m *memo, opts *Options, diags *diag.List) *lowered {
 	l := &lowerer{
 		in: in, memo: m, opts: opts, diags: diags, policies: in.byID[kindPolicy], named: in.byID[kindUpstream],
 		bare: map[*schema.Node]*schema.Node{}, out: &lowered{upstreams: map[string]ir.Upstream{}},
 	}
+	routes := len(in.objects[kindRoute])
+	l.out.routes = make([]ir.Route, 0, routes)
+	l.out.origins.roots = make([]originRoot, 0, 2*routes+len(in.objects[kindUpstream])+1)
 	for _, o := range in.objects[kindUpstream] {
 		l.upstream(o)
 	}
@@ -158,9 +161,10 @@ func (l *lowerer) route(o *object) {
 	r, known := l.memo.routes[o.node]
 	if !known || r.madeOf != from || !slices.Equal(r.uses, uses) {
 		before := l.diags.Len()
-		r = loweredRoute{madeOf: from, uses: uses, route: ir.Route{ID: o.id, Tenant: o.tenant, Match: l.in.matches[o]}}
-		l.target(o, &r)
-		l.policy(o, &r)
+		match := l.memo.matches[o.node.Get("matcher")]
+		r = &loweredRoute{madeOf: from, uses: uses, route: ir.Route{ID: o.id, Tenant: o.tenant, Match: *match}}
+		l.target(o, r)
+		l.policy(o, r)
 		if l.diags.Len() == before {
 			l.memo.routes[o.node] = r
 		}

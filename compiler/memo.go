@@ -16,9 +16,9 @@ type memo struct {
 	base    *resolver // with base and tenants applied, nil until it is needed
 	said    diag.List // what that had to say
 	valid   map[shapeOf]bool
-	matches map[*schema.Node]ir.Match // by matcher
+	matches map[*schema.Node]*ir.Match // by matcher
 	between []betweenRoutes
-	routes  map[*schema.Node]loweredRoute
+	routes  map[*schema.Node]*loweredRoute
 }
 
 // shapeOf is one judgement. A YAML alias lets objects of different kinds share a node, so the node alone does not name it.
@@ -28,7 +28,14 @@ type shapeOf struct {
 }
 
 func newMemo() *memo {
-	return &memo{valid: map[shapeOf]bool{}, matches: map[*schema.Node]ir.Match{}, routes: map[*schema.Node]loweredRoute{}}
+	return &memo{valid: map[shapeOf]bool{}}
+}
+
+// expect makes room for about as many routes as an environment has.
+func (m *memo) expect(routes int) {
+	if m.matches == nil {
+		m.matches, m.routes = make(map[*schema.Node]*ir.Match, routes), make(map[*schema.Node]*loweredRoute, routes)
+	}
 }
 
 // validate checks a node against a definition once.

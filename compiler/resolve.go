@@ -145,8 +145,8 @@ type resolver struct {
 }
 
 func (r *resolver) apply(layer schema.Layer) {
-	entries := map[name][]entry{}
-	var order []name
+	var groups []group
+	index := map[name]int{}
 	for _, f := range r.layers[layer] {
 		if f.Root == nil {
 			continue
@@ -164,44 +164,57 @@ func (r *resolver) apply(layer schema.Layer) {
 					continue // the file's own check has said so
 				}
 				key := name{kind, id.Str}
-				if len(entries[key]) == 0 {
-					order = append(order, key)
+				e := entry{kind: kind, file: f, path: kind + "[" + strconv.Itoa(j) + "]", node: n, id: id}
+				if i, ok := index[key]; ok {
+					groups[i].rest = append(groups[i].rest, e)
+					continue
 				}
-				path := kind + "[" + strconv.Itoa(j) + "]"
-				entries[key] = append(entries[key], entry{kind: kind, file: f, path: path, node: n, id: id})
+				index[key] = len(groups)
+				groups = append(groups, group{key: key, first: e})
 			}
 		}
 	}
-	for _, key := range order {
-		r.object(key, layer, entries[key])
+	for i := range groups {
+		r.object(layer, &groups[i])
 	}
 }
 
-// object applies what the files of one layer say about one id.
-func (r *resolver) object(key name, layer schema.Layer, all []entry) {
-	below := r.out.byID[key.kind][key.id]
-	claims := r.patches[key]
+// group is what the files of one layer say about one id, in the order of the files.
+type group struct {
+	key   name
+	first entry
+	rest  []entry // most often none
+}
+
+// object applies one group.
+func (r *resolver) object(layer schema.Layer, g *group) {
+	below := r.out.byID[g.key.kind][g.key.id]
+	claims := r.patches[g.key]
 	if claims == nil && below != nil {
 		claims = &claim{}
-		r.patches[key] = claims
+		r.patches[g.key] = claims
 	}
-	first, last := all[0], (*schema.File)(nil)
-	for _, e := range all {
+	apply := func(e entry) {
+		if claims != nil && r.clash(claims, layer, &e) {
+			return // what it would hit is not there, or must not be: one mistake, one error
+		}
+		r.entry(layer, e)
+	}
+	apply(g.first)
+	last := g.first.file
+	for _, e := range g.rest {
 		// Within one file, and wherever nothing lies below, a repeated id can't be a patch.
-		if last != nil && (below == nil || last == e.file) {
+		if below == nil || last == e.file {
 			r.diags.Add(diag.Diagnostic{
 				Code: "GW3001", Pos: e.id.Pos, Width: e.id.Width, Path: e.path + ".id",
-				Message: fmt.Sprintf("%s id %q is used twice", singular[key.kind], key.id),
-				Notes:   []diag.Note{{Pos: first.id.Pos, Message: "first used here"}},
+				Message: fmt.Sprintf("%s id %q is used twice", singular[g.key.kind], g.key.id),
+				Notes:   []diag.Note{{Pos: g.first.id.Pos, Message: "first used here"}},
 				Hint:    "give one of them another id",
 			})
 			continue
 		}
 		last = e.file
-		if claims != nil && r.clash(claims, layer, &e) {
-			continue // what it would hit is not there, or must not be: one mistake, one error
-		}
-		r.entry(layer, e)
+		apply(e)
 	}
 }
 
