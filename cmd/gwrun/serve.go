@@ -119,7 +119,12 @@ func (s *station) poller(from *source.Source) *source.Poller {
 			return stock(d)
 		},
 		Report: func(st source.Status) {
-			if st.Err != nil && st.Failures == 1 && st.Stage == source.StageFetch {
+			switch {
+			case st.Err == nil:
+				s.activator.Confirmed()
+			case st.Stage == source.StageVerify: // StageHandle is the activator's own refusal
+				s.activator.Refused(st.Err)
+			case st.Stage == source.StageFetch && st.Failures == 1:
 				s.log.Warn("the source cannot be read; serving what runs", slog.Any("error", st.Err))
 			}
 			s.status.set(func() { s.status.source = st })

@@ -49,7 +49,8 @@ type scene struct {
 	keys string // release.key, channel.key, trust.json
 	app  string // URL of the service; it echoes what it receives
 
-	extra []string // environment of every command
+	extra           []string // environment of every command
+	oldest, earlier string   // copies of what was published before
 }
 
 func newScene(t *testing.T) *scene {
