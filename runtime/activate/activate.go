@@ -182,17 +182,15 @@ func (a *Activator) Offer(ctx context.Context, raw *bundle.Raw, etag string) err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err == nil {
+	if err != nil {
+		a.refused(err)
+		return err
+	}
+	if a.status.Failure != nil {
 		a.status.Failure = nil
-		return nil
+		a.o.Metrics.ActivationRecovered() // also if the candidate waits, or serves already
 	}
-	reason := Reason(err)
-	a.o.Metrics.ActivationFailed(reason)
-	if f := a.status.Failure; f == nil || f.Message != err.Error() {
-		a.status.Failure = &Failure{Reason: reason, Message: err.Error(), Since: a.o.Now()}
-		a.o.Log.Error("a new bundle was refused; serving the old one", slog.String("reason", reason), slog.Any("error", err))
-	}
-	return err
+	return nil
 }
 
 func (a *Activator) offer(ctx context.Context, raw *bundle.Raw, etag string) error {
