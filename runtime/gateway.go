@@ -52,6 +52,7 @@ type Gateway struct {
 	draining map[*snapshot.Snapshot]struct{}
 	drains   sync.WaitGroup
 	stop     chan struct{}
+	trim     *time.Timer // gives memory back to the system when swapping has paused
 }
 
 // New makes a gateway that has no routes yet: until the first Swap it answers 503.
@@ -61,6 +62,8 @@ func New(o Options) *Gateway {
 		draining: map[*snapshot.Snapshot]struct{}{}, stop: make(chan struct{}),
 	}
 	g.pool.New = func() any { return &exchange{} }
+	g.trim = time.AfterFunc(trimDelay, debug.FreeOSMemory)
+	g.trim.Stop() // until the first swap
 	g.data = engine.New(g, engine.Settings{Limits: startLimits, Timeouts: startTimeouts, MaxConnections: o.MaxConns}, engine.Hooks{
 		Refused:      g.refusedBelow,
 		Panicked:     g.panicked,
@@ -106,9 +109,16 @@ func (g *Gateway) Swap(next *snapshot.Snapshot) {
 		g.opts.Metrics.SnapshotDrained()
 		g.swapMu.Lock()
 		delete(g.draining, old)
+		if !g.stopped {
+			g.trim.Reset(trimDelay)
+		}
 		g.swapMu.Unlock()
 	})
 }
+
+// trimDelay is how long after the last snapshot was closed its memory goes back to the system. Making a snapshot takes
+// several times what it occupies, and a gateway may not swap again for days.
+const trimDelay = 2 * time.Second
 
 // drain waits for the exchanges of an old snapshot, and cuts those that outlive the deadline.
 func (g *Gateway) drain(old *snapshot.Snapshot, swapped time.Time) {
@@ -178,6 +188,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		return err
 	}
 	g.stopped = true
+	g.trim.Stop()
 	g.swapMu.Unlock()
 	close(g.stop)
 	g.drains.Wait()
