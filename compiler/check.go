@@ -20,6 +20,22 @@ type checker struct {
 	memo  *memo
 	diags *diag.List
 	ids   map[string]map[string]*object
+	guess guesser
+	lower map[string]map[string]*object // the ids that no overlay has added, nil until they are needed
+}
+
+// guesser finds what was likely meant by a name that is not known, as long as there is time: each guess looks at every name
+// there is, so a repository full of mistakes gets suggestions for the first of them only.
+type guesser struct{ spent int }
+
+// maxGuesses is how many names are looked at in one run.
+const maxGuesses = 200_000
+
+func (g *guesser) suggest(name string, known map[string]*object) string {
+	if g.spent += len(known); g.spent > maxGuesses {
+		return ""
+	}
+	return diag.Suggest(name, slices.Collect(maps.Keys(known)))
 }
 
 // check validates every merged object, then what holds between objects: references, tenants' grants, reserved paths,
@@ -69,13 +85,16 @@ func (c *checker) shapes() {
 
 // hintPatch explains an incomplete object of an overlay: most often it was meant to patch one whose id it misspells.
 func (c *checker) hintPatch(o *object) {
-	var known []string
-	for id, other := range c.ids[o.kind] {
-		if !other.patch {
-			known = append(known, id)
-		}
+	if c.lower == nil {
+		c.lower = map[string]map[string]*object{}
 	}
-	if near := diag.Suggest(o.id, known); near != "" {
+	known := c.lower[o.kind]
+	if known == nil {
+		known = maps.Clone(c.ids[o.kind])
+		maps.DeleteFunc(known, func(_ string, other *object) bool { return other.patch })
+		c.lower[o.kind] = known
+	}
+	if near := c.guess.suggest(o.id, known); near != "" {
 		c.diags.Add(diag.Diagnostic{
 			Severity: diag.Warning, Code: "GW3008", Pos: o.idPos, Width: len(o.id), Path: o.path + ".id",
 			Message: fmt.Sprintf("%s %q patches nothing: no lower layer has that id, so it is added as a new one", singular[o.kind], o.id),
@@ -106,7 +125,7 @@ func (c *checker) reference(tenant, kind string, n *schema.Node, path string) {
 			Message: fmt.Sprintf("there is no %s %q", singular[kind], n.Str),
 			Hint:    fmt.Sprintf("define it under %s", kind),
 		}
-		if near := diag.Suggest(n.Str, slices.Collect(maps.Keys(c.ids[kind]))); near != "" {
+		if near := c.guess.suggest(n.Str, c.ids[kind]); near != "" {
 			d.Hint = fmt.Sprintf("did you mean %q", near)
 		}
 		c.diags.Add(d)

@@ -141,6 +141,7 @@ type resolver struct {
 	out     *resolved
 	sources map[string]diag.Pos // layer -> where its gateway key stands
 	patches map[name]*claim     // what the layers of one step have patched: tenants have no order among themselves
+	guess   guesser
 	diags   *diag.List
 }
 
@@ -303,9 +304,8 @@ func (r *resolver) deletes(layer schema.Layer, e entry, mark *schema.Field, belo
 	case len(e.node.Fields) > 2:
 		return bad("GW3003", mark.Pos, fmt.Sprintf("$delete removes %s %q, so no other field may stand beside it", singular[kind], e.id.Str), "keep only id and $delete")
 	case below == nil:
-		known := slices.Collect(maps.Keys(r.out.byID[kind]))
 		hint := "check the id"
-		if s := diag.Suggest(e.id.Str, known); s != "" {
+		if s := r.guess.suggest(e.id.Str, r.out.byID[kind]); s != "" {
 			hint = fmt.Sprintf("did you mean %q", s)
 		}
 		return bad("GW3004", e.id.Pos, fmt.Sprintf("$delete names %s %q, which no lower layer has", singular[kind], e.id.Str), hint)

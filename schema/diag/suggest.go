@@ -27,9 +27,10 @@ func Suggest(word string, candidates []string) string {
 	return best
 }
 
-func fold(s string) string {
-	return strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(s))
-}
+// separators makes no copy of a word without any, and is safe for concurrent use.
+var separators = strings.NewReplacer("-", "", "_", "", ".", "")
+
+func fold(s string) string { return separators.Replace(strings.ToLower(s)) }
 
 // distance counts insertions, deletions, substitutions and swaps of neighbours (optimal string alignment); it gives up at
 // limit.
