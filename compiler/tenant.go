@@ -49,9 +49,13 @@ func (c *checker) touched(t *touch) {
 		refuse("", "tenant %q may not change %s %q of the base", t.tenant, singular[kind], id.Str)
 		return
 	}
-	// Both what it was and what it becomes must lie inside the grant: a tenant can neither take over a route outside it nor
-	// move one out of it.
-	for _, o := range []*object{t.before, t.after} {
+	// What it was, what it becomes, and where later layers take it must lie inside the grant: a tenant can neither take over
+	// a route outside it nor move one out of it, nor set what an environment puts in front of other hosts.
+	states := []*object{t.before, t.after}
+	if t.after != nil {
+		states = append(states, c.ids[kind][id.Str])
+	}
+	for _, o := range states {
 		if o == nil {
 			continue
 		}
@@ -59,6 +63,10 @@ func (c *checker) touched(t *touch) {
 			refuse(beyond[0].field, "tenant %q may not change route %q: it takes %s, which the tenant is not granted", t.tenant, id.Str, beyond[0].what)
 			return
 		}
+	}
+	if mark := t.by.node.Field(deleteMark); mark != nil { // what protected the path goes with it
+		c.ownedPolicies(t.tenant, t.before.node.Get("policy"), mark, t.by.path+".policy")
+		c.touchedUse(t, mark)
 	}
 	if p := t.by.node.Field("policy"); p != nil {
 		wrote := p.Value
@@ -72,7 +80,8 @@ func (c *checker) touched(t *touch) {
 	}
 }
 
-// touchedUse checks the kinds of the policies that a tenant takes off a route of the base, or puts on it.
+// touchedUse checks the kinds of the policies that a tenant takes off a route of the base, or puts on it. Deleting the
+// route takes them off, too.
 func (c *checker) touchedUse(t *touch, use *schema.Field) {
 	names := texts(t.before.node.Get("use"))
 	if t.after != nil {
