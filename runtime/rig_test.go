@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,7 @@ type rig struct {
 	t         testing.TB
 	pub       *publisher.Publisher
 	activator *activate.Activator
+	builder   *snapshot.Builder
 	metrics   *telemetry.Metrics
 	shared    *snapshot.Shared
 	access    *lockedBuffer
@@ -61,7 +63,7 @@ type finished struct {
 // options change what newRig makes.
 type options struct {
 	runtime.Options
-	compare bool // the log is discarded, and nothing is recorded
+	grace time.Duration // what exchanges get when the gateway stops; 0: 5 s
 }
 
 func newRig(t testing.TB, o options) *rig {
@@ -79,12 +81,13 @@ func newRig(t testing.TB, o options) *rig {
 		o.DrainTimeout = 30 * time.Second
 	}
 	r.Gateway = runtime.New(o.Options)
+	r.builder = &snapshot.Builder{
+		Kinds: append(all.Kinds(), r.kind()), Targets: targets.Kinds(), Shared: r.shared, Metrics: r.metrics, Tracers: tracers,
+		Env: policy.Env{Log: log, Now: time.Now},
+	}
 	r.activator = activate.New(activate.Options{
 		Trust: r.pub.Trust, Environment: "prod", Runtime: "1.0.0", Mode: activate.Auto, Swap: r.Swap, Metrics: r.metrics, Log: log, Now: time.Now,
-		Builder: &snapshot.Builder{
-			Kinds: append(all.Kinds(), r.kind()), Targets: targets.Kinds(), Shared: r.shared, Metrics: r.metrics, Tracers: tracers,
-			Env: policy.Env{Log: log, Now: time.Now},
-		},
+		Builder: r.builder,
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,7 +97,7 @@ func newRig(t testing.TB, o options) *rig {
 	served := make(chan error, 1)
 	go func() { served <- r.Listen(l) }()
 	r.stop = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(o.grace, 5*time.Second))
 		defer cancel()
 		if err := r.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("shutdown: %v", err)

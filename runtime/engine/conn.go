@@ -49,6 +49,7 @@ type conn struct {
 	outStart int64
 	sendMu   sync.Mutex // orders 100 (Continue), which the body's reader sends, and the head of the final response
 	resp     response
+	began    time.Time // when the head was there, but for the time the Handler takes to look at it
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -129,6 +130,7 @@ func (c *conn) readHead() bool {
 	lim := &c.set.Limits
 	c.limits = http1.Limits{Bytes: int(lim.HeaderBytes), Fields: int(lim.HeaderFields), Target: int(lim.URLBytes)}
 	c.req = httpmsg.Request{Received: time.Now()}
+	c.began = c.req.Received
 	c.inStart, c.outStart = c.wire.BytesIn()-int64(len(c.wire.Buffered())), c.wire.BytesOut()
 	c.scan.Reset()
 	for {
@@ -153,6 +155,7 @@ func (c *conn) readHead() bool {
 			}
 			return false
 		}
+		c.began = time.Now()
 	}
 }
 
@@ -169,7 +172,7 @@ func (c *conn) serveOne() bool {
 		r.Body = &c.body
 	}
 	c.resp.begin()
-	x := &exchange{base: c.srv.base, began: r.Received}
+	x := &exchange{base: c.srv.base, began: c.began}
 	c.exchange.Store(x)
 	c.srv.active.Add(1)
 	c.watch(r.Received)
