@@ -117,7 +117,7 @@ func (p *press) round(ctx context.Context, s *station, stderr io.Writer) (*ir.Pr
 	}
 	out := unit.Compile(env)
 	if out.Diags.Len() > 0 {
-		report := diag.Report{Diagnostics: out.Diags.Sorted(), Files: len(tree.Files), Source: func(path string) []byte {
+		report := diag.Report{Diagnostics: complaints(unit, out), Files: len(tree.Files), Source: func(path string) []byte {
 			if f := tree.File(path); f != nil {
 				return f.Data
 			}
@@ -147,6 +147,29 @@ func (p *press) round(ctx context.Context, s *station, stderr io.Writer) (*ir.Pr
 	fmt.Fprintf(stderr, "gwrun: version %d is live, environment %s: %d routes (%d built, %d kept), %s after the save was seen\n",
 		p.version, prog.Environment, len(prog.Routes), reuse.RoutesBuilt, reuse.RoutesKept, time.Since(start).Round(time.Millisecond))
 	return prog, nil
+}
+
+// complaints are what the compiler said, as gwctl validate reports it: what the base does not show names its environment.
+func complaints(unit *compiler.Unit, out *compiler.Output) []diag.Diagnostic {
+	all := out.Diags.Sorted()
+	if out.Environment == "" {
+		return all
+	}
+	type mistake struct {
+		pos     diag.Pos
+		code    diag.Code
+		message string
+	}
+	base := map[mistake]bool{}
+	for _, d := range unit.Compile("").Diags.Sorted() {
+		base[mistake{d.Pos, d.Code, d.Message}] = true
+	}
+	for i := range all {
+		if d := &all[i]; !base[mistake{d.Pos, d.Code, d.Message}] {
+			d.Env = out.Environment
+		}
+	}
+	return all
 }
 
 // sign makes a bundle with a channel, as gwctl apply would.
