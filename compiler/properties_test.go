@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,9 +21,12 @@ import (
 	"github.com/suuupra/gateway/compiler/diff"
 	"github.com/suuupra/gateway/compiler/load"
 	"github.com/suuupra/gateway/internal/testkit"
+	"github.com/suuupra/gateway/runtime/policy/all"
+	"github.com/suuupra/gateway/runtime/simulate"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
+	"github.com/suuupra/gateway/schema/match"
 )
 
 const exampleRepo = "../examples/config-repo"
@@ -239,6 +243,64 @@ func checkOrigin(t *testing.T, tree *load.Tree, address string, pos diag.Pos) {
 		}
 		field = tail
 	}
+}
+
+// TestExplainedOrigins asks for every route of every repository as gwctl explain does, and checks the place of each setting it
+// prints; one that is spelt as the author wrote it must stand there.
+func TestExplainedOrigins(t *testing.T) {
+	dirs := []string{exampleRepo}
+	for _, path := range stories(t) {
+		dirs = append(dirs, readStory(t, path).write(t))
+	}
+	explained, quoted := 0, 0
+	for _, dir := range dirs {
+		tree := loadDir(t, dir)
+		for _, e := range append([]string{""}, tree.Environments...) {
+			p := open(t, newCompiler(nil), tree).Compile(e).WithOrigins()
+			if p == nil {
+				continue
+			}
+			for i := range p.Routes {
+				x, err := simulate.Explain(p, all.Kinds(), witness(&p.Routes[i].Match))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if x.Winner == nil || x.Winner.Route != p.Routes[i].ID {
+					continue
+				}
+				for _, s := range x.Winner.Settings {
+					if s.Origin == nil {
+						continue
+					}
+					explained++
+					checkOrigin(t, tree, "routes/"+p.Routes[i].ID+"/"+s.Field, *s.Origin)
+					if f := tree.File(s.Origin.File); slices.Contains([]string{"matcher.path", "matcher.host", "target.upstream"}, s.Field) {
+						line := []rune(strings.Split(string(f.Data), "\n")[s.Origin.Line-1])
+						if at := strings.TrimLeft(string(line[s.Origin.Col-1:]), `"'`); !strings.HasPrefix(strings.ToLower(at), strings.ToLower(s.Value)) {
+							t.Errorf("%s, environment %q: %s is %s at %s, where %q stands", dir, e, s.Field, s.Value, s.Origin, at)
+						}
+						quoted++
+					}
+				}
+			}
+		}
+	}
+	if explained < 150 || quoted < 50 {
+		t.Errorf("only %d settings were explained, %d of them by a value that can be compared", explained, quoted)
+	}
+}
+
+// witness is a request that satisfies a matcher without a pathRegex.
+func witness(m *ir.Match) match.Request {
+	r := match.Request{Method: "GET", Host: strings.Replace(m.Host, "*.", "www.", 1), Headers: m.Headers}
+	r.Path = regexp.MustCompile(`\{[^}]*\}|\*$`).ReplaceAllString(m.Path, "x")
+	if len(m.Methods) > 0 {
+		r.Method = m.Methods[0]
+	}
+	for _, q := range m.Query {
+		r.RawQuery += "&" + url.QueryEscape(q.Name) + "=" + url.QueryEscape(q.Value)
+	}
+	return r
 }
 
 // randomProgram makes a program out of nothing; the compiler has no part in it.
