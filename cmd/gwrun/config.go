@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -172,11 +173,31 @@ func loadConfig(path string, flags *pflag.FlagSet, environ func(string) (string,
 	return c, errors.Join(problems...)
 }
 
+// maxConfigFile is more than any gwrun.yaml needs.
+const maxConfigFile = 1 << 20
+
+// readFile reads a file of at most limit bytes: a name may lead to a device that never ends.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return data, nil
+}
+
 // readConfigFile reads gwrun.yaml in the dialect of the config repository: the same mistakes get the same messages.
 func readConfigFile(path string) (map[string]string, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxConfigFile)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, &codeError{exitInternal, fmt.Errorf("read configuration: %w", err)}
 	}
 	var diags diag.List
 	root := yamlpos.Decode(path, raw, &diags)
@@ -188,12 +209,32 @@ func readConfigFile(path string) (map[string]string, error) {
 	}
 	if diags.HasErrors() {
 		var b strings.Builder
-		if err := diag.Text(&b, diag.Report{Diagnostics: diags.Sorted(), Source: func(string) []byte { return raw }}); err != nil {
+		report := diag.Report{Diagnostics: diags.Sorted(), Source: func(string) []byte { return raw }, Files: 1}
+		redactSecrets(report.Diagnostics, raw)
+		if err := diag.Text(&b, report); err != nil {
 			return nil, err
 		}
 		return nil, errors.New(strings.TrimSuffix(b.String(), "\n"))
 	}
 	return out, nil
+}
+
+// redactSecrets keeps the lines of a file from being quoted that may hold a secret: the one that names it and all below,
+// because the value may go on there.
+func redactSecrets(diags []diag.Diagnostic, raw []byte) {
+	first := 0
+	for i, line := range strings.Split(string(raw), "\n") {
+		for s := range settings {
+			if first == 0 && settings[s].secret && strings.Contains(line, settings[s].key()) {
+				first = i + 1
+			}
+		}
+	}
+	for i := range diags {
+		if d := &diags[i]; first > 0 && d.Pos.Line >= first {
+			d.Redact = true
+		}
+	}
 }
 
 func readSetting(f schema.Field, diags *diag.List) string {

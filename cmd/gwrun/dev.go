@@ -25,7 +25,12 @@ type devFlags struct {
 func newDev() *cobra.Command {
 	var f devFlags
 	cmd := &cobra.Command{
-		Use: "dev [PATH]", Short: "Serve a config repository from disk, and follow every save", Args: cobra.MaximumNArgs(1),
+		Use: "dev [PATH]", Short: "Serve a config repository from disk, and follow every save", Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("dev takes one PATH, not %d", len(args))
+			}
+			return nil
+		},
 		Long: `dev compiles a config repository, signs it with a throw-away key, serves it, and swaps in every change that compiles as soon
 as it is saved. A change with an error is printed as gwctl prints it, and the old configuration goes on serving. A demo upstream
 for the example repository is served beside it. The admin API needs no token from this machine. Not for production.`,

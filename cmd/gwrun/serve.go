@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -47,13 +48,13 @@ func serve(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := newLogger(c, stderr)
-	raw, err := os.ReadFile(c.Trust)
+	raw, err := readFile(c.Trust, bundle.MaxTrust)
 	if err != nil {
-		return err
+		return fmt.Errorf("read trust file: %w", err)
 	}
 	trust, err := bundle.ParseTrust(raw)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.Trust, err)
 	}
 	from, err := source.Open(c.Bundle, c.Env, source.Options{
 		Credentials: depot.CredentialsFrom(os.Getenv, "GWRUN"), UserAgent: "gwrun/" + build.Version,
