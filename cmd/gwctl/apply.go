@@ -60,8 +60,8 @@ func (f *applyFlags) check() error {
 		return usagef("--key and --channel-key are required")
 	case f.wait && len(f.gateways) == 0:
 		return usagef("--wait needs at least one --gateway URL")
-	case f.lifetime <= 0:
-		return usagef("--expires is %s, must be more than 0", f.lifetime)
+	case f.lifetime < publish.MinLifetime:
+		return usagef("--expires is %s, must be at least %s", f.lifetime, publish.MinLifetime)
 	case f.epoch < 0:
 		return usagef("--epoch is %d, must be at least 1", f.epoch)
 	}
@@ -99,7 +99,7 @@ func (f *applyFlags) run(cmd *cobra.Command, path string) error {
 	if err := b.Sign(signer); err != nil {
 		return err
 	}
-	bar := startProgress(cmd.ErrOrStderr(), fmt.Sprintf("publishing %d routes to %s", b.Manifest.Stats.Routes, location))
+	bar := startProgress(cmd.ErrOrStderr(), fmt.Sprintf("publishing %s to %s", count(b.Manifest.Stats.Routes, "route"), location))
 	result, err := publish.Publish(cmd.Context(), to, b, settings)
 	bar.done()
 	if err != nil {
@@ -135,8 +135,8 @@ func (f *applyFlags) report(cmd *cobra.Command, to depot.Location, b *bundle.Bun
 		what = "renewed"
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s %s\n", what, f.env, r.Position, b.Digest())
-	fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s at %s; commit %s, %d routes, valid until %s\n", what, to, commitText(b.Manifest.Source),
-		b.Manifest.Stats.Routes, r.Channel.ExpiresAt.UTC().Format(time.RFC3339))
+	fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s at %s; commit %s, %s, valid until %s\n", what, to, commitText(b.Manifest.Source),
+		count(b.Manifest.Stats.Routes, "route"), r.Channel.ExpiresAt.UTC().Format(time.RFC3339))
 }
 
 // preview prints the difference between what is published and what would be.

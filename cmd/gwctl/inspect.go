@@ -77,7 +77,8 @@ func inspectText(cmd *cobra.Command, v *bundle.Verdict, routes bool) error {
 			fmt.Fprintf(w, "hold         %q by %q\n", c.Hold.Reason, c.Hold.By)
 		}
 	}
-	fmt.Fprintf(w, "stats        %d routes, %d upstreams, %d bytes in %d shards\n", m.Stats.Routes, m.Stats.Upstreams, m.Stats.Bytes, len(m.Shards))
+	fmt.Fprintf(w, "stats        %s, %s, %s in %s\n", count(m.Stats.Routes, "route"), count(m.Stats.Upstreams, "upstream"),
+		count(m.Stats.Bytes, "byte"), count(len(m.Shards), "shard"))
 	for _, s := range m.Shards {
 		fmt.Fprintf(w, "  %-24s %-11s %s %8d bytes %6d objects\n", s.Path, s.Kind, s.Digest.Short(), s.Size, s.Objects)
 	}

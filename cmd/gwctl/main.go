@@ -107,6 +107,8 @@ func newHelp() *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return noSuchCommand(c, rest)
 			}
+			c.InitDefaultHelpFlag() // so that it is listed
+			c.InitDefaultVersionFlag()
 			return c.Help()
 		},
 	}

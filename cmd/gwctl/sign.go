@@ -24,8 +24,8 @@ a channel into the file, so that gwrun can run it without a server: --channel-ve
 			if key == "" && channelKey == "" {
 				return usagef("--key or --channel-key is required")
 			}
-			if epoch < 1 || version < 1 || lifetime <= 0 {
-				return usagef("--channel-epoch and --channel-version must be at least 1, --expires more than 0")
+			if epoch < 1 || version < 1 || lifetime < time.Second {
+				return usagef("--channel-epoch and --channel-version must be at least 1, --expires at least 1s")
 			}
 			data, err := readFile(args[0], bundle.MaxArchive)
 			if err != nil {

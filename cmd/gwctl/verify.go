@@ -60,13 +60,21 @@ repository at PATH, and compares: the same source must give the same bytes. A re
 func printVerdict(cmd *cobra.Command, v *bundle.Verdict) {
 	m, w := &v.Bundle.Manifest, cmd.OutOrStdout()
 	fmt.Fprintf(w, "ok %s\n", v.Bundle.Digest())
-	fmt.Fprintf(w, "%s, environment %s, %d routes, commit %s\n", m.Name, m.Environment, m.Stats.Routes, commitText(m.Source))
+	fmt.Fprintf(w, "%s, environment %s, %s, commit %s\n", m.Name, m.Environment, count(m.Stats.Routes, "route"), commitText(m.Source))
 	fmt.Fprintf(w, "signed by %v\n", v.Bundle.SignedBy())
 	if v.Channel == nil {
 		fmt.Fprintln(w, "no channel: freshness was not checked")
 		return
 	}
 	fmt.Fprintf(w, "channel %d.%d, expires %s\n", v.Channel.Epoch, v.Channel.Version, v.Channel.ExpiresAt.UTC().Format(time.RFC3339))
+}
+
+// count is "1 route", "2 routes".
+func count[N int | int64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func commitText(s bundle.Source) string {

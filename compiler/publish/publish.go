@@ -18,6 +18,9 @@ import (
 // DefaultLifetime is how long a channel is valid unless told otherwise.
 const DefaultLifetime = 7 * 24 * time.Hour
 
+// MinLifetime is the least a channel may be valid: gateways have to see it before it expires.
+const MinLifetime = time.Minute
+
 // uploads is how many blobs travel at a time.
 const uploads = 8
 
@@ -89,7 +92,7 @@ func (s Settings) check(b *bundle.Bundle) error {
 	if s.Now.IsZero() {
 		return errors.New("publish: there is no clock")
 	}
-	if s.Lifetime < time.Minute {
+	if s.Lifetime < MinLifetime {
 		return fmt.Errorf("publish: a channel that is valid for %s would expire before gateways see it", s.Lifetime)
 	}
 	if s.Trust == nil {
