@@ -174,7 +174,7 @@ func (w *response) framing(buf []byte, length int64) []byte {
 
 // connection appends what becomes of the connection.
 func (w *response) connection(buf []byte) []byte {
-	w.last = w.last || !w.c.head.KeepAlive || w.c.srv.draining.Load()
+	w.last = w.last || !w.c.head.KeepAlive || w.c.srv.stopping.Load()
 	switch {
 	case w.last:
 		return append(buf, "Connection: close\r\n"...)

@@ -54,8 +54,10 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
-	draining  atomic.Bool
-	empty     chan struct{} // closed when draining and the last connection is gone
+	stopping  atomic.Bool   // nothing is accepted any more, and each response says that its connection ends with it
+	draining  atomic.Bool   // and a connection that waits for a request is closed
+	over      bool          // empty is closed
+	empty     chan struct{} // closed when stopping and the last connection is gone
 
 	open    atomic.Int64
 	active  atomic.Int64
@@ -95,7 +97,7 @@ func (s *Server) Stats() Stats { return Stats{Open: s.open.Load(), Active: s.act
 // connections is served as https. When accepting fails it waits a little and tries again.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
-	if s.draining.Load() {
+	if s.stopping.Load() {
 		s.mu.Unlock()
 		return l.Close()
 	}
@@ -103,8 +105,9 @@ func (s *Server) Serve(l net.Listener) error {
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.listeners, l)
-		s.mu.Unlock()
+		s.checkOver()
 	}()
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	pause := shortest
@@ -115,7 +118,7 @@ func (s *Server) Serve(l net.Listener) error {
 			s.start(nc)
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) || s.draining.Load() {
+		if errors.Is(err, net.ErrClosed) || s.stopping.Load() {
 			return nil
 		}
 		if s.hooks.AcceptFailed != nil {
@@ -155,14 +158,35 @@ func (s *Server) ended(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if s.open.Add(-1) == 0 && s.draining.Load() {
-		close(s.empty)
-	}
+	s.open.Add(-1)
+	s.checkOver()
 }
 
-// Shutdown stops accepting, closes idle connections, and waits until the exchanges under way have ended, each with its
+// checkOver notes that the server has stopped and serves nobody any more. The caller holds mu.
+func (s *Server) checkOver() {
+	if s.over || s.open.Load() > 0 || !s.draining.Load() && (!s.stopping.Load() || len(s.listeners) > 0) {
+		return
+	}
+	s.over = true
+	s.draining.Store(true) // nobody comes after the last
+	close(s.empty)
+}
+
+// lastCall is how long connections that wait for a request are kept when the server stops. A request may be on its way: its
+// client could not tell whether it was served (RFC 9112 section 9.3.1). It is answered, with the word that it was the last.
+const lastCall = 500 * time.Millisecond
+
+// Shutdown stops accepting, closes idle connections soon, and waits until the exchanges under way have ended, each with its
 // connection. When ctx ends first, it closes what is left and returns the error of ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
+	call := time.NewTimer(lastCall)
+	defer call.Stop()
+	select {
+	case <-s.empty:
+	case <-ctx.Done():
+	case <-call.C:
+	}
 	s.drain()
 	select {
 	case <-s.empty:
@@ -175,21 +199,31 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-func (s *Server) drain() {
+// stop accepts nothing any more.
+func (s *Server) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Swap(true) {
+	if s.stopping.Swap(true) {
 		return
 	}
 	for l := range s.listeners {
 		_ = l.Close()
 	}
+	s.checkOver()
+}
+
+// drain closes the connections that wait for a request, and each other one after its exchange.
+func (s *Server) drain() {
+	s.stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Swap(true) {
+		return
+	}
 	for c := range s.conns {
 		c.closeIfIdle()
 	}
-	if s.open.Load() == 0 {
-		close(s.empty)
-	}
+	s.checkOver()
 }
 
 // Close ends everything at once and waits until it has ended. It is idempotent.
