@@ -27,6 +27,7 @@ func TestStopUnderLoad(t *testing.T) {
 		g.serves(1)
 		clients := startTraffic(t, g.url+"/app/x", 8)
 		testkit.Eventually(t, "the clients are at work", func() bool { return clients.answers.Load() > 200 })
+		clients.stopping.Store(true)
 		g.ends(0)
 		n := clients.wait()
 		if refused := clients.refused.Load(); refused != 8 {
