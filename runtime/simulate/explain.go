@@ -5,10 +5,10 @@ package simulate
 import (
 	"cmp"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/router"
 	"github.com/suuupra/gateway/schema/diag"
@@ -63,22 +63,20 @@ type Miss struct {
 func ParseRequest(method, target string, headers []ir.Pair) (match.Request, error) {
 	r := match.Request{Method: method, Headers: headers}
 	raw := target
-	if i := strings.Index(target, "://"); i >= 0 {
-		u, err := url.Parse(target)
-		if err != nil {
-			return r, fmt.Errorf("%q is not a URL: %w", target, err)
+	if _, rest, ok := strings.Cut(target, "://"); ok && !strings.HasPrefix(target, "/") {
+		authority := rest
+		raw = "/"
+		if at := strings.IndexAny(rest, "/?#"); at >= 0 { // the path may be one that no URL has: what becomes of it is the question
+			authority, raw = rest[:at], rest[at:]
 		}
-		host, ok := match.NormalizeHost(u.Host)
-		if !ok {
-			return r, fmt.Errorf("%q is not a host", u.Host)
+		if at := strings.LastIndexByte(authority, '@'); at >= 0 { // as typed clients send no user name
+			authority = authority[at+1:]
+		}
+		host, ok := match.NormalizeHost(authority)
+		if !ok || host == "" {
+			return r, fmt.Errorf("%q is not a host", authority)
 		}
 		r.Host = host
-		rest := target[i+3:]
-		if at := strings.IndexAny(rest, "/?#"); at >= 0 {
-			raw = rest[at:]
-		} else {
-			raw = "/"
-		}
 	}
 	raw, _, _ = strings.Cut(raw, "#")
 	raw, r.RawQuery, _ = strings.Cut(raw, "?")
@@ -89,7 +87,8 @@ func ParseRequest(method, target string, headers []ir.Pair) (match.Request, erro
 	return r, nil
 }
 
-// Explain tells what becomes of a request. The request's path is as typed; it is normalised here, as the gateway does.
+// Explain tells what becomes of a request. The request's path is as typed; it is normalised here, as the gateway does. If the
+// configuration trusts proxies, the request is taken as one of theirs: what its header says about the client is believed.
 func Explain(p *ir.Program, kinds []policy.Kind, r match.Request) (*Explanation, error) {
 	out := &Explanation{Request: r, Misses: []Miss{}}
 	path, reason := match.NormalizePath(r.Path)
@@ -97,7 +96,11 @@ func Explain(p *ir.Program, kinds []policy.Kind, r match.Request) (*Explanation,
 		out.Status, out.Reason = 400, fmt.Sprintf("the path is refused: %s", reason)
 		return out, nil
 	}
-	r.Path, out.Request.Path = path, path
+	r.Path = path
+	if len(p.Gateway.TrustedProxies) == 0 { // nobody is believed about where a request came from, as in httpmsg.Proxies
+		r.Headers = slices.DeleteFunc(slices.Clone(r.Headers), func(h ir.Pair) bool { return httpmsg.IsForwarding(h.Name) })
+	}
+	out.Request = r
 	if match.IsReserved(path) {
 		out.Reason = "the gateway answers this path itself, before any route"
 		return out, nil
