@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Argument, as the first one, makes the program a child. It is not meant for people and is in no help text.
+// Argument is what makes the program a child, as its first argument. It is not meant for people and is in no help text.
 const Argument = "__compile"
 
 // Bounds of a child.

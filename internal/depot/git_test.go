@@ -176,7 +176,9 @@ func TestGitFaults(t *testing.T) {
 			var u *Unavailable
 			return errors.As(err, &u) && u.After == time.Minute
 		}},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, text("redirect")},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, text("redirect")},
 		{"not git", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, text("fetch")},
 		{"endless", func(w http.ResponseWriter, r *http.Request) {
 			line := []byte("001e# service=git-upload-pack\n")

@@ -326,12 +326,14 @@ func TestCompileStopsWithTheWatcher(t *testing.T) {
 	repo.Commit("b", map[string]string{"routes/b.yaml": route})
 	started := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
-	w, err := drift.New(drift.Options{Repository: repo.Dir, Running: g.Running,
+	w, err := drift.New(drift.Options{
+		Repository: repo.Dir, Running: g.Running,
 		Compile: func(ctx context.Context, _, _, _, _ string) (drift.Compiled, error) {
 			close(started)
 			<-ctx.Done()
 			return drift.Compiled{}, errors.New("killed")
-		}})
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

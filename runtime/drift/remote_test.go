@@ -312,7 +312,7 @@ func TestKeptClone(t *testing.T) {
 			}
 		}
 		want(t, newWatcher(t, g, o).Check(t.Context()), drifted) // a damaged clone is made anew
-		if n := f.fetches.Swap(0); n > 2 { // into the damaged one, then into a new one
+		if n := f.fetches.Swap(0); n > 2 {                       // into the damaged one, then into a new one
 			t.Errorf("damage %d: fetched %d times", i, n)
 		}
 	}

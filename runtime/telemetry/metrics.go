@@ -161,7 +161,7 @@ func (m *Metrics) WriteMetrics(w io.Writer, accept string) (contentType string, 
 			return "", fmt.Errorf("gather metrics: %w", err)
 		}
 	}
-	format := expfmt.NegotiateIncludingOpenMetrics(http.Header{"Accept": {accept}})
+	format := expfmt.NegotiateAccept(http.Header{"Accept": {accept}}, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	enc := expfmt.NewEncoder(w, format)
 	for _, f := range families {
 		if err := enc.Encode(f); err != nil {

@@ -45,15 +45,6 @@ func newTable(routes []ir.Route) *table {
 	return t
 }
 
-// leaf calls yield for each route whose pattern ends at a node, or whose subtree starts there.
-func (t *table) leaf(n Node, subtree bool, yield func(i int) bool) {
-	for e := *t.tree.Leaf(n, subtree); e != 0; e = t.next[e-1] {
-		if !yield(int(e - 1)) {
-			return
-		}
-	}
-}
-
 // rank is all that decides between two routes before their conditions are compared name by name: routes of equal rank tie.
 type rank struct {
 	node               Node

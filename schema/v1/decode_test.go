@@ -117,6 +117,7 @@ type foreign struct {
 	Share   float64           `json:"share,omitempty"`
 	Nested  *foreign          `json:"nested,omitempty"`
 	Options map[string][]bool `json:"options"`
+	//lint:ignore U1000 it is here to not be decoded
 	hidden  string
 	Skipped string `json:"-"`
 }

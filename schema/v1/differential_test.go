@@ -146,13 +146,24 @@ func mutate(s *shape.Shape, n *schema.Node, used map[string]bool, check func(wha
 
 func replacements(s *shape.Shape) []schema.Node {
 	out := []schema.Node{
-		{Kind: schema.Null}, {Kind: schema.Bool, Bool: true}, {Kind: schema.Bool}, {Kind: schema.Int}, {Kind: schema.Int, Int: 7},
-		{Kind: schema.Int, Int: -1}, {Kind: schema.Int, Int: math.MaxInt64}, {Kind: schema.Int, Int: math.MinInt64},
-		{Kind: schema.Float, Float: 1.5}, {Kind: schema.Float, Float: 0.25}, {Kind: schema.Float, Float: 7},
-		{Kind: schema.List}, {Kind: schema.Map},
+		{Kind: schema.Null},
+		{Kind: schema.Bool, Bool: true},
+		{Kind: schema.Bool},
+		{Kind: schema.Int},
+		{Kind: schema.Int, Int: 7},
+		{Kind: schema.Int, Int: -1},
+		{Kind: schema.Int, Int: math.MaxInt64},
+		{Kind: schema.Int, Int: math.MinInt64},
+		{Kind: schema.Float, Float: 1.5},
+		{Kind: schema.Float, Float: 0.25},
+		{Kind: schema.Float, Float: 7},
+		{Kind: schema.List},
+		{Kind: schema.Map},
 	}
-	words := []string{"", " ", "x", "x y", "10s", "1m30s", "500ms", "10", "s10", "1s1h", "10MiB", "10MB", "GET", "get", "http", "https://a",
-		"http://", "ftp://a", "true", "null", "a.b", "*.a", ":80", "127.0.0.1", "::1", "10.0.0.0/8", "/", "/a", "json", "JSON", "é", "\x00", "\n", "a\nb"}
+	words := []string{
+		"", " ", "x", "x y", "10s", "1m30s", "500ms", "10", "s10", "1s1h", "10MiB", "10MB", "GET", "get", "http", "https://a",
+		"http://", "ftp://a", "true", "null", "a.b", "*.a", ":80", "127.0.0.1", "::1", "10.0.0.0/8", "/", "/a", "json", "JSON", "é", "\x00", "\n", "a\nb",
+	}
 	if n := s.Number; n != nil {
 		for _, edge := range []float64{n.Min, n.Max} {
 			for d := -1.0; d <= 1; d++ {

@@ -37,7 +37,8 @@ func TestRequestHead(t *testing.T) {
 		},
 		{
 			"keep-alive alone", "GET / HTTP/1.0\r\nKeep-Alive: 5\r\nConnection: keep-alive\r\n\r\n",
-			http1.RequestHead{Method: "GET", Target: "/", Proto: "HTTP/1.0", KeepAlive: true}, nil,
+			http1.RequestHead{Method: "GET", Target: "/", Proto: "HTTP/1.0", KeepAlive: true},
+			nil,
 		},
 		{
 			"chunked", "POST / HTTP/1.1\r\nHost: [::1]:8\r\ntransfer-encoding: CHUNKED\r\nExpect: 100-Continue\r\n\r\n",

@@ -226,7 +226,7 @@ func structFields(l *lint, e ast.Expr) []*ast.Field {
 // docOf joins the comment above a field to one line.
 func docOf(f *ast.Field) string {
 	var lines []string
-	for _, g := range f.Comments() {
+	for _, g := range ast.Comments(f) {
 		if !g.Doc {
 			continue
 		}
