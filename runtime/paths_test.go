@@ -1,12 +1,16 @@
 package runtime_test
 
 import (
+	"context"
+	"net"
 	"strings"
 	"testing"
 
 	"github.com/suuupra/gateway/internal/testkit"
 	"github.com/suuupra/gateway/runtime"
+	"github.com/suuupra/gateway/runtime/engine"
 	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/schema/ir"
 )
 
 // own answers every reserved path, and says which.
@@ -176,4 +180,44 @@ routes:
 			t.Errorf("%s gives %d %s", target, resp.status, resp.body)
 		}
 	}
+}
+
+// The gateway's own listener has reserved paths and nothing else.
+func TestOwnListener(t *testing.T) {
+	srv := engine.New(ownListener{}, engine.Settings{
+		Limits:   ir.Limits{HeaderBytes: 16 << 10, HeaderFields: 100, URLBytes: 4 << 10, BodyBytes: 64 << 10},
+		Timeouts: ir.Timeouts{ReadHeader: 5_000, BodyIdle: 5_000, KeepAlive: 5_000},
+	}, engine.Hooks{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		srv.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{t: t, addr: l.Addr().String()}
+	for target, want := range map[string]string{
+		"/health": "own /health", "/admin/x?y": "own /admin/x", "//admin": "own /admin", "/x/../metrics": "own /metrics",
+		"http://example.com/health?x": "own /health", "/users": "", "/": "", "/livez": "", "/admin%2fx": "", "/admin;x": "",
+	} {
+		resp := r.once("GET", target)
+		if want == "" {
+			if code, _ := resp.problem(t); resp.status != 404 || code != "no_route" {
+				t.Errorf("%s gives %d %s", target, resp.status, code)
+			}
+		} else if resp.status != 200 || resp.body != want {
+			t.Errorf("%s gives %d %q", target, resp.status, resp.body)
+		}
+	}
+}
+
+type ownListener struct{}
+
+func (ownListener) Serve(ctx context.Context, w httpmsg.ResponseWriter, q *httpmsg.Request) {
+	runtime.ServeOwn(ctx, own{}, w, q)
 }

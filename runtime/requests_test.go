@@ -1,14 +1,21 @@
 package runtime_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/suuupra/gateway/internal/testkit"
+	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/target"
+	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -23,6 +30,10 @@ routes:
     matcher: { path: "/small/*" }
     target: { type: http, url: "` + url + `" }
     policy: { bodyLimit: { maxBytes: 8 } }
+  - id: none
+    matcher: { path: "/none/*" }
+    target: { type: http, url: "` + url + `" }
+    policy: { bodyLimit: { maxBytes: 0 } }
 `
 }
 
@@ -48,6 +59,8 @@ func TestBodyLimit(t *testing.T) {
 		{"beyond the route's", "/small/1", 9, false, 413},
 		{"at the route's limit, in chunks", "/small/1", 8, true, 200},
 		{"beyond the route's, in chunks", "/small/1", 9, true, 413},
+		{"where none is allowed", "/none/1", 1, false, 413},
+		{"where none is allowed, in chunks", "/none/1", 1, true, 413},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,6 +138,43 @@ func TestPanics(t *testing.T) {
 			if resp := r.once("GET", "/small/1"); resp.status != 200 {
 				t.Errorf("afterwards another route gives %d", resp.status)
 			}
+		})
+	}
+}
+
+// half is a target that fails in the middle of its answer.
+type half struct{ length int64 }
+
+func (h half) Serve(_ context.Context, _ *policy.Exchange, w httpmsg.ResponseWriter, _ target.Hooks) *policy.Reject {
+	_ = w.Header(200, &httpmsg.Header{}, h.length)
+	_, _ = w.Write(make([]byte, 5000))
+	panic("the target panics")
+}
+
+// A response that was begun cannot become an error: it breaks off so that the client can tell.
+func TestPanicWithinTheAnswer(t *testing.T) {
+	for name, length := range map[string]int64{"a declared length": 10_000, "chunks": -1} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, options{})
+			r.builder.Targets = append(r.builder.Targets, target.Kind{
+				TargetKind: policy.DefineTarget("half", func(*policy.TargetContext, *struct{}) (string, *struct{}) { return "", nil }),
+				Build:      func(*ir.Route, *upstream.Pool) (target.Target, error) { return half{length}, nil },
+			})
+			prog := compile(t, routes("http://127.0.0.1:9", ""))
+			prog.Routes[2].Target.Type = "half"
+			with(t, prog, prog.Routes[2].ID, testPlan{Name: "one", Finish: true})
+			r.activate(prog)
+			resp, err := http.Get("http://" + r.addr + strings.Split(prog.Routes[2].Match.Path, "{")[0] + "1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }()
+			if body, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) || len(body) > 5000 {
+				t.Errorf("the client read %d bytes and got %v", len(body), err)
+			}
+			r.wantFinished("one 200")
+			r.metric(`gw_panics_total 1`)
+			r.metric(`gw_requests_total{method="GET",route="` + prog.Routes[2].ID + `",status="200"} 1`)
 		})
 	}
 }

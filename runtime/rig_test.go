@@ -150,7 +150,9 @@ type testPolicy struct {
 func (r *rig) kind() policy.Kind {
 	type spec struct{}
 	return policy.Define("test", policy.PhaseAdmit, func(*policy.CompileContext, *spec) *testPlan { return nil },
-		func(_ context.Context, _ *policy.Env, p *testPlan) (policy.Handler, error) { return &testPolicy{*p, r}, nil })
+		func(_ context.Context, _ *policy.Env, p *testPlan) (policy.Handler, error) {
+			return &testPolicy{*p, r}, nil
+		})
 }
 
 func (p *testPolicy) Decide(context.Context, *policy.Exchange) policy.Verdict {

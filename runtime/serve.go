@@ -72,6 +72,7 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	verdict := route.Chain.Decide(ctx, &x.Exchange, &x.asked)
 	x.deciding = false
 	route.Count(x.asked, verdict)
+	x.Request.MaxBody = x.MaxBody // 0 too is a bound
 	switch {
 	case verdict.Reject != nil:
 		return verdict.Reject

@@ -22,11 +22,14 @@ func takeLock(path string) (*os.File, error) {
 			break
 		}
 	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
 		err = ErrLocked
+	default:
+		err = fmt.Errorf("lock: %w", err)
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
-	}
-	return f, nil
+	_ = f.Close() // nothing was written
+	return nil, err
 }
