@@ -216,11 +216,25 @@ func checkSpelling(data []byte) error {
 		}
 	}
 	for _, th := range f.Environments {
-		if err := onlyNames(th, "release", "channel"); err != nil {
+		if err := statedThresholds(th); err != nil {
 			return err
 		}
 	}
-	return onlyNames(f.Thresholds, "release", "channel")
+	return statedThresholds(f.Thresholds)
+}
+
+// statedThresholds refuses a threshold of nothing. Decoded, it could not be told from one that is not stated, and whoever
+// wrote it would believe that no signature is needed.
+func statedThresholds(m map[string]any) error {
+	if err := onlyNames(m, "release", "channel"); err != nil {
+		return err
+	}
+	for name, n := range m {
+		if n == nil || n == float64(0) {
+			return fmt.Errorf("the threshold for %s must be between 1 and %d; leave it out for 1", name, maxSignatures)
+		}
+	}
+	return nil
 }
 
 func onlyNames(m map[string]any, names ...string) error {
