@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -90,8 +91,11 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		if check == nil {
 			return nil
 		}
-		if err := check(cmd, args); err != nil {
-			return usage(err)
+		var coded *codeError
+		if err := check(cmd, args); err != nil && !errors.As(err, &coded) {
+			return usagef("got %s, usage: %s", count(len(args), "argument"), cmd.UseLine())
+		} else if err != nil {
+			return err
 		}
 		return nil
 	}
@@ -110,15 +114,16 @@ func noEmptyFlags(cmd *cobra.Command) error {
 
 // noSuchCommand says which command there is not, and which may be meant.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		if cmd.HasParent() {
-			return usagef("%s needs a command below it", cmd.CommandPath())
-		}
-		return nil
-	}
 	var names []string
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
+	}
+	switch {
+	case len(args) > 0:
+	case cmd.HasParent():
+		return usagef("%s needs one of %s", cmd.Name(), strings.Join(names, ", "))
+	default:
+		return nil
 	}
 	hint := ""
 	if near := diag.Suggest(args[0], names); near != "" {

@@ -45,6 +45,15 @@ use gwctl verify for that.`,
 	return cmd
 }
 
+// program is a compiled program as it is printed.
+type program struct {
+	Environment string        `json:"environment"`
+	Gateway     ir.Gateway    `json:"gateway"`
+	Upstreams   []ir.Upstream `json:"upstreams"`
+	Routes      []ir.Route    `json:"routes"`
+	Origins     ir.Origins    `json:"origins"`
+}
+
 func inspectJSON(cmd *cobra.Command, v *bundle.Verdict, routes bool) error {
 	doc := struct {
 		Digest   bundle.Digest    `json:"digest"`
@@ -52,14 +61,14 @@ func inspectJSON(cmd *cobra.Command, v *bundle.Verdict, routes bool) error {
 		Verified bool             `json:"verified"`
 		Manifest *bundle.Manifest `json:"manifest"`
 		Channel  *bundle.Channel  `json:"channel,omitempty"`
-		Program  *ir.Program      `json:"program,omitempty"`
+		Program  *program         `json:"program,omitempty"`
 	}{Digest: v.Bundle.Digest(), SignedBy: v.Bundle.SignedBy(), Manifest: &v.Bundle.Manifest, Channel: v.Channel}
 	if routes {
 		p, err := ir.Unpack(v.Bundle)
 		if err != nil {
 			return err
 		}
-		doc.Program = p
+		doc.Program = (*program)(p)
 	}
 	enc := json.NewEncoder(cmd.OutOrStdout())
 	enc.SetIndent("", "  ")

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/suuupra/gateway/compiler"
+	"github.com/suuupra/gateway/compiler/load"
 	"github.com/suuupra/gateway/internal/build"
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -95,6 +98,9 @@ func verifyRebuild(cmd *cobra.Command, b *bundle.Bundle, path string) error {
 	}
 	flags := repositoryFlags{rev: src.Commit}
 	repo, err := flags.open(cmd.Context(), path)
+	if errors.As(err, new(*load.UnknownRevisionError)) {
+		return usagef("the repository at %s does not have commit %s, which the bundle was built from; fetch it, or name another", path, src.Commit)
+	}
 	if err != nil {
 		return err
 	}
@@ -113,15 +119,19 @@ func verifyRebuild(cmd *cobra.Command, b *bundle.Bundle, path string) error {
 		src.Commit, again.Digest().Short(), b.Digest().Short(), rebuildDifference(b, again))
 }
 
-// rebuildDifference names the first thing that differs.
+// rebuildDifference names what differs.
 func rebuildDifference(was, now *bundle.Bundle) string {
 	if was.Manifest.Compiler != now.Manifest.Compiler {
 		return fmt.Sprintf("it was compiled by version %s, this is %s", was.Manifest.Compiler.Version, now.Manifest.Compiler.Version)
 	}
+	var differ []string
 	for _, s := range was.Manifest.Shards {
 		if !slices.Contains(now.Manifest.Shards, s) {
-			return fmt.Sprintf("shard %s differs", s.Path)
+			differ = append(differ, s.Path)
 		}
 	}
-	return "the list of shards differs"
+	if len(differ) == 0 {
+		return "the list of shards differs"
+	}
+	return strings.Join(differ, ", ") + " differ"
 }
