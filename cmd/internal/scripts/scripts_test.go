@@ -3,6 +3,7 @@
 package scripts_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
@@ -19,6 +20,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/suuupra/gateway/cmd/internal/toolchain"
+	"github.com/suuupra/gateway/compiler"
+	"github.com/suuupra/gateway/internal/build"
 	"github.com/suuupra/gateway/internal/testkit"
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -29,6 +33,7 @@ import (
 //	exits N gwctl ARGS        run it; it must exit with N
 //	until N gwctl ARGS        run it again and again until it exits with N
 //	commit DIR MESSAGE        commit every file of a folder, which becomes a git repository if it is none
+//	forge DIR REV CLAIM OUT   sign a bundle of one revision that claims to be of another
 //	flip FILE OFFSET          change one bit; a negative offset counts from the end
 //
 // Paths, times and digests in the output are masked, so that `cmp stdout FILE` can be exact: $WORK is the folder of the
@@ -56,6 +61,7 @@ func TestGoldenStories(t *testing.T) {
 			"exits": exits,
 			"until": until,
 			"flip":  flip,
+			"forge": forge,
 			"commit": func(ts *testscript.TestScript, _ bool, args []string) {
 				if len(args) != 2 {
 					ts.Fatalf("usage: commit dir message")
@@ -186,6 +192,27 @@ func run(ts *testscript.TestScript, neg bool, want int, program string, args []s
 	if got != want {
 		ts.Fatalf("%s exited with %d, want %d", program, got, want)
 	}
+}
+
+// forge DIR REV CLAIM OUT compiles a revision and signs it as another one: what a release key in the wrong hands could do.
+func forge(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 4 {
+		ts.Fatalf("usage: forge dir rev claim out")
+	}
+	tree, err := toolchain.Load(context.Background(), ts.MkAbs(args[0]), args[1])
+	ts.Check(err)
+	claim, err := toolchain.Load(context.Background(), ts.MkAbs(args[0]), args[2])
+	ts.Check(err)
+	unit, err := toolchain.New(toolchain.Options{}).Open(context.Background(), tree)
+	ts.Check(err)
+	b, err := compiler.Emit(unit.Compile("prod").WithOrigins(), claim.Origin, build.Version)
+	ts.Check(err)
+	key, err := bundle.ParsePrivateKey([]byte(ts.ReadFile("keys/release.key")))
+	ts.Check(err)
+	ts.Check(b.Sign(key))
+	data, err := b.Encode(nil)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), data, 0o644))
 }
 
 // flip FILE OFFSET changes one bit of a file; a negative offset counts from its end.
