@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/suuupra/gateway/internal/testkit"
 )
 
 // Killed at any moment of a storm of applies, be it between two steps of writing to its state directory, a gateway starts
@@ -23,6 +25,7 @@ func TestKilledInAStorm(t *testing.T) {
 	s.apply(to)
 	g := s.gwrun("--bundle", to, "--state", state)
 	g.serves(1)
+	testkit.Eventually(t, "the first bundle is kept", func() bool { _, err := os.Stat(filepath.Join(state, "state.json")); return err == nil })
 	g.Kill()
 
 	const rounds, applies = 15, 2

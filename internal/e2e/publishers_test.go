@@ -134,12 +134,12 @@ func TestTwoPublishers(t *testing.T) {
 // channelImages counts the channels that have been written to a folder, current or not.
 func channelImages(t *testing.T, folder string) (n int) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(folder, "blobs", "sha256", "*"))
+	names, err := filepath.Glob(filepath.Join(folder, "blobs", "sha256", "[0-9a-f]*")) // and none that is being written
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if data, err := os.ReadFile(name); err == nil && strings.Contains(string(data), bundle.ChannelArtifactType) {
+		if data, err := os.ReadFile(name); err == nil && strings.Contains(string(data), `"artifactType":"`+bundle.ChannelArtifactType+`"`) {
 			n++
 		}
 	}
