@@ -370,15 +370,12 @@ func (r *rig) once(method, target string, fields ...string) *response {
 func (r *rig) metric(line string) {
 	r.t.Helper()
 	var text string
-	end := time.Now().Add(10 * time.Second)
-	for {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-tick.C {
 		if text = r.scrape(); strings.Contains(text, "\n"+line+"\n") {
 			return
 		}
-		if time.Now().After(end) {
-			break
-		}
-		time.Sleep(2 * time.Millisecond)
 	}
 	name := line[:strings.IndexAny(line, "{ ")]
 	var have []string
