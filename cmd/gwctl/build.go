@@ -19,7 +19,8 @@ func newBuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "build [PATH] --env E --key release.key --out site.gwb", Short: "Compile one environment into a signed bundle file", Args: cobra.MaximumNArgs(1),
 		Long: `build compiles one environment and writes a .gwb file, signed by a release key. The same commit, compiler and
-environment give the same bytes on any machine. It prints the digest of the bundle.`,
+environment give the same bytes on any machine. It prints the digest of the bundle. Files that no commit holds are refused with
+exit code 4, unless --allow-dirty is given. A file that is there already is replaced only by a complete one.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if key == "" || out == "" {
 				return usagef("--key and --out are required")

@@ -71,7 +71,28 @@ func keygen(cmd *cobra.Command, dir string, alg bundle.Algorithm, envs []string)
 	for _, k := range trust.Keys {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s key %s\n", k.Roles[0], k.ID)
 	}
+	if around := gitAround(dir); around != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s lies in the git repository %s: see that the private keys are never committed\n", dir, around)
+	}
 	return nil
+}
+
+// gitAround returns the work tree a directory lies in, or "".
+func gitAround(dir string) string {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return ""
+	}
+	for {
+		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
+			return at
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return ""
+		}
+		at = up
+	}
 }
 
 type keyFile struct {

@@ -42,18 +42,18 @@ import (
 // `make golden` rewrites what the steps compare with.
 func TestGoldenStories(t *testing.T) {
 	testkit.Program(t, "git")
-	bin := t.TempDir()
+	root, bin := testkit.Root(t), t.TempDir()
 	for _, name := range []string{"gwctl", "gwrun"} {
 		if err := os.Symlink(testkit.Binary(t, name), filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                filepath.Join(testkit.Root(t), "testdata", "cli"),
+		Dir:                filepath.Join(root, "testdata", "cli"),
 		UpdateScripts:      testkit.UpdateGolden(),
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
-			return setup(e, bin, filepath.Join(testkit.Root(t), "schema", "v1", "schema.json"))
+			return setup(e, bin, root)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"gwctl": func(ts *testscript.TestScript, neg bool, args []string) { run(ts, neg, 0, "gwctl", args) },
@@ -82,11 +82,12 @@ type (
 	testKey  struct{}
 )
 
-func setup(e *testscript.Env, bin, schema string) error {
+func setup(e *testscript.Env, bin, root string) error {
 	for name, value := range map[string]string{
 		"PATH":        bin + string(os.PathListSeparator) + e.Getenv("PATH"),
 		"GWCTL_CACHE": filepath.Join(e.WorkDir, ".tmp", "cache"),
-		"SCHEMA":      schema,
+		"SCHEMA":      filepath.Join(root, "schema", "v1", "schema.json"),
+		"EXAMPLE":     filepath.Join(root, "examples", "config-repo"),
 		// The settings of the machine and its user stay out of the stories, and commits have the same ids everywhere.
 		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
 		"GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.com", "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
