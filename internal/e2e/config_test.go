@@ -79,7 +79,8 @@ func TestWrongSettings(t *testing.T) {
 		says []string
 	}{
 		"unknown field": {
-			[]string{"--config", file("env: prod\nbundel: x\n")}, 3,
+			[]string{"--config", file("env: prod\nbundel: x\n")},
+			3,
 			[]string{"gwrun.yaml:2:1: error GW2031", `unknown field "bundel"`, `did you mean "bundle"`},
 		},
 		"a field twice":             {[]string{"--config", file("env: prod\nenv: dev\n")}, 3, []string{"gwrun.yaml:2:1: error GW"}},

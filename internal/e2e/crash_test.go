@@ -68,9 +68,10 @@ func TestKilledInAStorm(t *testing.T) {
 	}
 	g = s.gwrun("--bundle", to, "--state", state)
 	g.serves(version)
-	if left, err := filepath.Glob(filepath.Join(state, ".tmp-*")); err != nil || len(left) > 0 {
-		t.Errorf("half-written files are left: %v %v", left, err)
-	}
+	testkit.Eventually(t, "no half-written file is left", func() bool {
+		left, err := filepath.Glob(filepath.Join(state, ".tmp-*"))
+		return err == nil && len(left) == 0
+	})
 }
 
 // storm applies versions one after the other, from files that no commit holds.
