@@ -52,6 +52,18 @@ type Side struct {
 	Name        string `json:"name,omitempty"` // the gateway's
 	Routes      int    `json:"routes"`
 	Upstreams   int    `json:"upstreams"` // named ones
+	absent      bool
+}
+
+// name says which environment it is, for people.
+func (s *Side) name() string {
+	switch {
+	case s.absent:
+		return "nothing"
+	case s.Environment == "":
+		return "base"
+	}
+	return s.Environment
 }
 
 // Object is one object that differs.

@@ -67,7 +67,7 @@ func (s *side) upstream(id string) *ir.Upstream {
 }
 
 func (s *side) summary() Side {
-	out := Side{Routes: len(s.routes), Upstreams: len(s.named)}
+	out := Side{Routes: len(s.routes), Upstreams: len(s.named), absent: s.program == nil}
 	if s.program != nil {
 		out.Environment, out.Name = s.program.Environment, s.program.Gateway.Name
 	}

@@ -28,7 +28,7 @@ var marks = map[Op]string{Added: "+", Removed: "-", Changed: "~", Renamed: "~"}
 func (r *Report) WriteText(w io.Writer, colour bool) error {
 	t := &textWriter{w: bufio.NewWriter(w), colour: colour}
 	if r.Before.Environment != r.After.Environment {
-		t.line("environment %s -> %s", show(r.Before.Environment), show(r.After.Environment))
+		t.line("environment %s -> %s", show(r.Before.name()), show(r.After.name()))
 		t.line("")
 	}
 	for i := range r.Objects {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -74,7 +75,11 @@ func Publish(ctx context.Context, to depot.Writer, b *bundle.Bundle, s Settings)
 		return Result{}, bundle.Refuse(bundle.WrongName, "the destination holds %q for environment %q, this bundle comes from %q; publish it elsewhere",
 			now.channel.Name, b.Manifest.Environment, b.Manifest.Name)
 	}
-	next, renewed := s.next(b, now)
+	current, err := s.signedAlike(ctx, to, b, now)
+	if err != nil {
+		return Result{}, fmt.Errorf("read the bundle at the destination: %w", err)
+	}
+	next, renewed := s.next(b, now, current)
 	if next == nil {
 		return Result{Channel: *now.channel, Position: now.position, Previous: now.position}, nil
 	}
@@ -110,6 +115,7 @@ type state struct {
 	channel  *bundle.Channel // nil if there is none
 	position bundle.Position
 	image    bundle.Digest // of the channel's image manifest
+	envelope []byte        // the channel as it was signed
 }
 
 func look(ctx context.Context, d depot.Depot, environment string, s Settings) (state, error) {
@@ -137,11 +143,44 @@ func look(ctx context.Context, d depot.Depot, environment string, s Settings) (s
 			return state{}, fmt.Errorf("%w (if its key was replaced, start a new epoch with --epoch %d)", err, c.Epoch+1)
 		}
 	}
-	return state{channel: c, position: position, image: image.Digest}, nil
+	return state{channel: c, position: position, image: image.Digest, envelope: envelope}, nil
 }
 
-// next returns the channel to write, or nil if the one that is there will do.
-func (s Settings) next(b *bundle.Bundle, now state) (c *bundle.Channel, renewed bool) {
+// signedAlike reports whether what is published as b carries all the signatures this publication would. One that was signed
+// with a key the gateways do not know must not pass for current, or nobody could mend it.
+func (s Settings) signedAlike(ctx context.Context, d depot.Depot, b *bundle.Bundle, now state) (bool, error) {
+	if now.channel == nil || now.channel.Manifest != b.Ref() {
+		return false, nil
+	}
+	signed, err := bundle.ChannelSigners(now.envelope)
+	if err != nil {
+		return false, err
+	}
+	for _, key := range s.Signers {
+		if !slices.Contains(signed, key.Public().ID()) {
+			return false, nil
+		}
+	}
+	blobs := b.Raw().Blobs
+	got, err := depot.Fetch(ctx, d, depot.Request{
+		Environment: b.Manifest.Environment,
+		Have:        func(digest bundle.Digest) ([]byte, bool) { data, ok := blobs[digest]; return data, ok },
+	})
+	if errors.Is(err, depot.ErrNotFound) {
+		return false, nil // the bundle has gone from under its channel
+	}
+	if err != nil {
+		return false, err
+	}
+	if signed, err = bundle.ManifestSigners(got.Raw.Manifest); err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(b.SignedBy(), func(id string) bool { return !slices.Contains(signed, id) }), nil
+}
+
+// next returns the channel to write, or nil if the one that is there will do. current says that it carries the right
+// signatures.
+func (s Settings) next(b *bundle.Bundle, now state, current bool) (c *bundle.Channel, renewed bool) {
 	c = &bundle.Channel{
 		Name: b.Manifest.Name, Environment: b.Manifest.Environment, Epoch: max(1, s.Epoch), Version: 1, Manifest: b.Ref(),
 		IssuedAt: bundle.TimeOf(s.Now), ExpiresAt: bundle.TimeOf(s.Now.Add(s.Lifetime)), Hold: s.Hold,
@@ -152,7 +191,7 @@ func (s Settings) next(b *bundle.Bundle, now state) (c *bundle.Channel, renewed 
 	}
 	renewed = old.Manifest == c.Manifest && sameHold(old.Hold, c.Hold)
 	if old.Epoch >= c.Epoch {
-		if renewed && old.ExpiresAt.Sub(s.Now) > s.Lifetime/2 {
+		if renewed && current && old.ExpiresAt.Sub(s.Now) > s.Lifetime/2 {
 			return nil, false
 		}
 		c.Epoch, c.Version = old.Epoch, old.Version+1

@@ -352,3 +352,31 @@ func TestRefusedPushSaysWhy(t *testing.T) {
 		t.Errorf("Publish: %v", err)
 	}
 }
+
+// What somebody published with a key no gateway knows must not pass for current: applying it again with the right keys
+// mends it.
+func TestOtherKeysAreNotCurrent(t *testing.T) {
+	right, wrong := newKeys(t), newKeys(t)
+	for name, mixed := range map[string]keys{
+		"channel key": {release: right.release, channel: wrong.channel},
+		"release key": {release: wrong.release, channel: right.channel},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := t.TempDir()
+			to := open(t, at)
+			careless := Settings{Signers: []bundle.Signer{mixed.channel}, Now: now}
+			if _, err := Publish(t.Context(), to, mixed.build(t, "prod", "a"), careless); err != nil {
+				t.Fatal(err)
+			}
+			settings := Settings{Signers: []bundle.Signer{right.channel}, Now: now}
+			r, err := Publish(t.Context(), to, right.build(t, "prod", "a"), settings)
+			if err != nil || !r.Published {
+				t.Fatalf("published %t, %v", r.Published, err)
+			}
+			right.verify(t, fetch(t, at, depot.Request{Environment: "prod"}), "prod")
+			if r, err = Publish(t.Context(), to, right.build(t, "prod", "a"), settings); err != nil || r.Published {
+				t.Errorf("a third time: published %t, %v", r.Published, err)
+			}
+		})
+	}
+}

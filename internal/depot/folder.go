@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -26,6 +27,9 @@ func (f *folder) Close() error { return nil }
 
 func (f *folder) Look(_ context.Context, _, last string) (View, error) {
 	data, err := readFile(filepath.Join(f.path, indexName), bundle.MaxIndex)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("%s is neither a folder that bundles are published to nor a .gwb file", f.path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read bundles in %s: %w", f.path, err)
 	}

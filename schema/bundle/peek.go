@@ -40,3 +40,21 @@ func Cosign(manifest []byte, s Signer) ([]byte, error) {
 	}
 	return e.encode(), nil
 }
+
+// ChannelSigners returns the ids of the keys that signed the envelope of a channel, unverified.
+func ChannelSigners(channel []byte) ([]string, error) {
+	e, err := decodeEnvelope(channel, channelType, MaxChannel)
+	if err != nil {
+		return nil, fmt.Errorf("channel: %w", err)
+	}
+	return e.keyIDs(), nil
+}
+
+// ManifestSigners returns the ids of the keys that signed the envelope of a manifest, unverified.
+func ManifestSigners(manifest []byte) ([]string, error) {
+	e, err := decodeEnvelope(manifest, manifestType, MaxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return e.keyIDs(), nil
+}

@@ -40,7 +40,7 @@ func JUnit(w io.Writer, r Report) error {
 	suite := junitSuite{Name: "gwctl validate"}
 	for i := range r.Diagnostics {
 		d := &r.Diagnostics[i]
-		text := fmt.Sprintf("%s: %s %s: %s", d.Pos, d.Severity, d.Code, d.Message)
+		text := fmt.Sprintf("%s: %s %s: %s%s", d.Pos, d.Severity, d.Code, d.Message, inEnvironment(d))
 		if d.Hint != "" {
 			text += "\nhint: " + d.Hint
 		}
@@ -54,7 +54,7 @@ func JUnit(w io.Writer, r Report) error {
 		suite.Cases = append(suite.Cases, c)
 	}
 	if len(suite.Cases) == 0 {
-		suite.Cases = []junitCase{{Class: "repository", Name: fmt.Sprintf("%d files", r.Files)}}
+		suite.Cases = []junitCase{{Class: "repository", Name: counted(r.Files, "file")}}
 	}
 	suite.Tests = len(suite.Cases)
 	out, err := xml.MarshalIndent(junitSuites{Tests: suite.Tests, Failures: suite.Failures, Suites: []junitSuite{suite}}, "", "  ")
@@ -74,7 +74,7 @@ func multiline(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// annotations is how many GitHub shows of one step; what is beyond is counted in a last notice.
+// annotations is how many GitHub shows of one step; what is beyond are plain lines.
 const annotations = 10
 
 // GitHub prints diagnostics as workflow commands, errors first: they show as annotations on the lines of a pull request.
@@ -83,14 +83,20 @@ func GitHub(w io.Writer, r Report) error {
 	shown := 0
 	for _, s := range []Severity{Error, Warning} {
 		for i := range r.Diagnostics {
-			if d := &r.Diagnostics[i]; d.Severity == s && shown < annotations {
+			d := &r.Diagnostics[i]
+			if d.Severity != s {
+				continue
+			}
+			if shown++; shown <= annotations {
 				writeCommand(b, d)
-				shown++
+			} else {
+				if shown == annotations+1 {
+					fmt.Fprintf(b, "::notice::%d more are in the log of this step\n", len(r.Diagnostics)-annotations)
+				}
+				// A line that begins with a position can't be taken for a command.
+				fmt.Fprintf(b, "%s: %s %s: %s%s\n", plain(d.Pos.String()), d.Severity, d.Code, plain(d.Message), inEnvironment(d))
 			}
 		}
-	}
-	if rest := len(r.Diagnostics) - shown; rest > 0 {
-		fmt.Fprintf(b, "::notice::%d more, see the log of gwctl validate\n", rest)
 	}
 	fmt.Fprintln(b, r.summary())
 	return b.Flush()
@@ -113,7 +119,7 @@ func writeCommand(b *bufio.Writer, d *Diagnostic) {
 		add("endColumn", fmt.Sprint(d.Pos.Col+max(d.Width, 1)))
 	}
 	add("title", string(d.Code))
-	message := d.Message
+	message := d.Message + inEnvironment(d)
 	if d.Hint != "" {
 		message += "\nhint: " + d.Hint
 	}

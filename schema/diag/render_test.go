@@ -232,7 +232,7 @@ func TestGitHub(t *testing.T) {
 	r.Diagnostics[0].Message = "x\n::error::forged"
 	r.Diagnostics[0].Hint = ""
 	want := "::error file=a%2Cb%3Ac%25d.yaml,line=4,col=17,endColumn=20,title=GW2103::x%0A::error::forged\n" +
-		"::warning file=gateway.yaml,title=GW4008::100%25 doubtful\n2 files, 1 error, 1 warning\n"
+		"::warning file=gateway.yaml,title=GW4008::100%25 doubtful [environment prod]\n2 files, 1 error, 1 warning\n"
 	if got := render(t, GitHub, r); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -242,7 +242,7 @@ func TestGitHub(t *testing.T) {
 	}
 	r.Diagnostics = append(r.Diagnostics, Diagnostic{Code: "GW2103", Message: "the error"})
 	got := render(t, GitHub, r)
-	if !strings.HasPrefix(got, "::error title=GW2103::the error\n") || strings.Count(got, "::warning ") != 9 || !strings.Contains(got, "::notice::6 more") {
+	if !strings.HasPrefix(got, "::error title=GW2103::the error\n") || strings.Count(got, "::warning ") != 9 || !strings.Contains(got, "::notice::6 more") || strings.Count(got, "\n-: warning GW4008: w") != 6 {
 		t.Errorf("got\n%s", got)
 	}
 }

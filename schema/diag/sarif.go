@@ -99,7 +99,7 @@ func orCode(text string, code Code) string {
 }
 
 func sarifOf(d *Diagnostic, rule int, seen map[string]int) sarifResult {
-	message := d.Message
+	message := d.Message + inEnvironment(d)
 	if d.Hint != "" {
 		message += "\n" + d.Hint
 	}

@@ -69,11 +69,12 @@ func writeExcerpt(b *bufio.Writer, d *Diagnostic, line string) {
 
 // summary is the last line: silence would leave open whether anything was looked at.
 func (r *Report) summary() string {
-	count := func(n int, what string) string {
-		if n == 1 {
-			return "1 " + what
-		}
-		return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%s, %s, %s", counted(r.Files, "file"), counted(r.Errors(), "error"), counted(r.Warnings(), "warning"))
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return fmt.Sprintf("%s, %s, %s", count(r.Files, "file"), count(r.Errors(), "error"), count(r.Warnings(), "warning"))
+	return fmt.Sprintf("%d %ss", n, what)
 }
