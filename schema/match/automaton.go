@@ -12,6 +12,10 @@ type automaton struct {
 	prog *syntax.Prog
 	sets []charSet // per instruction: the characters it consumes
 	memo map[position][]uint32
+	work int // instructions looked at for memo
+
+	seen []int // per instruction: the closure that came by last
+	turn int   // counts closures
 }
 
 // position is an instruction and the assertions that hold before it.
@@ -26,7 +30,7 @@ type charSet [2]uint64
 func (s charSet) has(c byte) bool { return s[c>>6]&(1<<(c&63)) != 0 }
 
 func newAutomaton(prog *syntax.Prog) *automaton {
-	a := &automaton{prog: prog, sets: make([]charSet, len(prog.Inst)), memo: map[position][]uint32{}}
+	a := &automaton{prog: prog, sets: make([]charSet, len(prog.Inst)), memo: map[position][]uint32{}, seen: make([]int, len(prog.Inst))}
 	for i := range prog.Inst {
 		in := &prog.Inst[i]
 		switch in.Op {
@@ -84,27 +88,29 @@ func (a *automaton) reach(pc uint32, holds syntax.EmptyOp) []uint32 {
 	at := position{pc, holds}
 	out, ok := a.memo[at]
 	if !ok {
-		out = a.closure(pc, holds, map[uint32]bool{}, nil)
+		a.turn++
+		out = a.closure(pc, holds, nil)
 		a.memo[at] = out
 	}
 	return out
 }
 
 // closure appends the consuming and final instructions that pc leads to while the conditions hold.
-func (a *automaton) closure(pc uint32, holds syntax.EmptyOp, seen map[uint32]bool, out []uint32) []uint32 {
-	if seen[pc] {
+func (a *automaton) closure(pc uint32, holds syntax.EmptyOp, out []uint32) []uint32 {
+	if a.seen[pc] == a.turn {
 		return out
 	}
-	seen[pc] = true
+	a.seen[pc] = a.turn
+	a.work++
 	in := &a.prog.Inst[pc]
 	switch in.Op {
 	case syntax.InstAlt, syntax.InstAltMatch:
-		return a.closure(in.Arg, holds, seen, a.closure(in.Out, holds, seen, out))
+		return a.closure(in.Arg, holds, a.closure(in.Out, holds, out))
 	case syntax.InstCapture, syntax.InstNop:
-		return a.closure(in.Out, holds, seen, out)
+		return a.closure(in.Out, holds, out)
 	case syntax.InstEmptyWidth:
 		if syntax.EmptyOp(in.Arg)&^holds == 0 {
-			return a.closure(in.Out, holds, seen, out)
+			return a.closure(in.Out, holds, out)
 		}
 		return out
 	case syntax.InstFail:
@@ -122,6 +128,10 @@ type language interface {
 
 // maxProductStates bounds one search. Ordinary pairs of expressions need a few hundred.
 const maxProductStates = 100_000
+
+// workPerState is how many ways on a state may have, on average, before a search is given up. Ordinary expressions have a
+// few; repetitions of optional repetitions have as many as instructions, and a pair of those the square of that.
+const workPerState = 8
 
 type productState struct {
 	pc     [2]uint32
@@ -145,11 +155,23 @@ func intersect(as []*automaton, lang language, budget int) (witness string, know
 }
 
 // intersectCounted finds a shortest path that is in the language and that all automata (one or two) match. It returns "" and true
-// if there is none, and false if the search was given up; states is what it cost.
+// if there is none, and false if the search was given up; states is what it cost: the states it visited, or more if they had
+// more ways on than usual.
 func intersectCounted(as []*automaton, lang language, budget int) (witness string, states int, known bool) {
 	start := productState{}
 	for i, a := range as {
 		start.pc[i] = uint32(a.prog.Start)
+	}
+	work := 0
+	for _, a := range as {
+		work -= a.work
+	}
+	cost := func(steps []productStep) int {
+		spent := work
+		for _, a := range as {
+			spent += a.work
+		}
+		return max(len(steps), spent/workPerState)
 	}
 	steps := []productStep{{state: start, parent: -1}}
 	seen := map[productState]bool{start: true}
@@ -167,21 +189,22 @@ func intersectCounted(as []*automaton, lang language, budget int) (witness strin
 			}
 			if next == 0 {
 				if lang.accepts(s.lang) && final(as, pcs) {
-					return spell(steps, at), len(steps), true
+					return spell(steps, at), cost(steps), true
 				}
 				continue
+			}
+			work += len(pcs[0]) * len(pcs[1])
+			if spent := cost(steps); spent > budget {
+				return "", spent, false
 			}
 			for _, p := range pcs[0] {
 				for _, q := range pcs[1] {
 					steps = advance(steps, at, as, [2]uint32{p, q}, next == 'a', lang, seen)
 				}
 			}
-			if len(steps) > budget {
-				return "", len(steps), false
-			}
 		}
 	}
-	return "", len(steps), true
+	return "", cost(steps), true
 }
 
 func final(as []*automaton, pcs [2][]uint32) bool {

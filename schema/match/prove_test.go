@@ -156,6 +156,22 @@ func routesOf(ms ...ir.Match) []ir.Route {
 	return out
 }
 
+// TestSearchCountsWays: two expressions with few states and many ways between them must not cost the square of those.
+func TestSearchCountsWays(t *testing.T) {
+	for _, expr := range []string{"/(a?){80}b", "/(a?){80}c"} {
+		if _, err := ParseRegex(expr); err != nil {
+			t.Fatalf("%s is no example, it is refused alone: %v", expr, err)
+		}
+	}
+	w, cost, known := intersectCounted([]*automaton{mustAutomaton("/(a?){80}b"), mustAutomaton("/(a?){80}c")}, anyPath{}, maxProductStates)
+	if w != "" || known || cost < maxProductStates {
+		t.Errorf("got path %q, cost %d, known %v; want the search given up at %d", w, cost, known, maxProductStates)
+	}
+	if w, cost, known := intersectCounted([]*automaton{mustAutomaton("/users/[0-9]+"), mustAutomaton("/users/[a-f0-9]{8}")}, anyPath{}, maxProductStates); w == "" || !known || cost > 200 {
+		t.Errorf("ordinary expressions: got path %q, cost %d, known %v", w, cost, known)
+	}
+}
+
 func TestConflicts(t *testing.T) {
 	h := func(kv ...string) (out []ir.Pair) {
 		for i := 0; i < len(kv); i += 2 {

@@ -12,6 +12,10 @@ import (
 const (
 	maxRegex        = 1024
 	maxRegexProgram = 4096 // instructions
+
+	// maxRegexStates bounds the search for a path that it matches: "(a?){300}" is short, too, and each of its instructions
+	// leads to all that follow. Every route with such an expression would cost that several times over.
+	maxRegexStates = 20_000
 )
 
 // ParseRegex checks a pathRegex (RE2 syntax, matched against the whole normalised path) and compiles it anchored at both
@@ -34,10 +38,16 @@ func ParseRegex(s string) (*regexp.Regexp, error) {
 		}
 		return fail(offset, problem, hint)
 	}
-	if len(prog.Inst) > maxRegexProgram {
+	tooLarge := func() (*regexp.Regexp, error) {
 		return fail(0, "is too large once its repetitions are written out", "use fewer or smaller repetition counts")
 	}
-	if w, known := intersect([]*automaton{newAutomaton(prog)}, anyPath{}, maxProductStates); known && w == "" {
+	if len(prog.Inst) > maxRegexProgram {
+		return tooLarge()
+	}
+	switch w, known := intersect([]*automaton{newAutomaton(prog)}, anyPath{}, maxRegexStates); {
+	case !known:
+		return tooLarge()
+	case w == "":
 		hint := `it is matched against the whole path, which starts with "/"`
 		return fail(0, "matches no normalised path", hint)
 	}
