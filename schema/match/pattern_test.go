@@ -269,7 +269,6 @@ func TestParseRegex(t *testing.T) {
 		{"/%61", 0, "matches no normalised path"},
 		{"/(x{1000}){2}x{1000}{1}", 10, "invalid repeat count"},
 		{"/" + strings.Repeat("x{900}", 6), 0, "too large"},
-		{"/((a{0,30}){0,30})x", 0, "too large"},
 		{"/(a?){300}b", 0, "too large"},
 		{"/" + strings.Repeat("a", 1024), 1024, "at most 1024 bytes"},
 	} {
