@@ -34,6 +34,9 @@ func Main() int {
 	compileChild() // nor in one that was started to compile for drift
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Whoever reads the logs may go away: a write to them then fails, and must not end the gateway. (Ignoring the signal
+	// would be passed on to child processes.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
