@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 BENCH    ?= full
 TOOL     := go tool -modfile=tools/go.mod
 # Where goroutines share state. The compiler is left out: it shares nothing but its worker pool, which its own tests race.
-RACE     := ./runtime/... ./internal/testkit/... ./cmd/...
+RACE     := ./runtime/... ./internal/testkit/... ./internal/e2e ./cmd/...
 REPORT   := go run ./internal/testreport
 
 .PHONY: help
@@ -31,7 +31,7 @@ test: servers ## run all tests, with the real servers they need
 
 .PHONY: race
 race: servers ## run the tests of the parts with shared state under the race detector
-	@CGO_ENABLED=1 go test -race -json $(RACE) | $(REPORT)
+	@CGO_ENABLED=1 TESTKIT_BUILD_FLAGS=-race go test -race -json $(RACE) | $(REPORT)
 
 .PHONY: golden
 golden: ## rewrite everything that is generated: code, schemas, docs, golden files

@@ -116,6 +116,7 @@ func (s *scene) env() []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + s.home,
 		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GWRUN_ADMIN_TOKEN=" + token,
+		"GORACE=atexit_sleep_ms=0", // programs with the race detector would sleep a second each
 	}, s.extra...)
 }
 
@@ -198,9 +199,16 @@ func (s *scene) gwrun(args ...string) *gateway {
 // gwrunAlone starts gwrun with nothing but the arguments.
 func (s *scene) gwrunAlone(args ...string) *gateway {
 	s.t.Helper()
-	return &gateway{t: s.t, Process: testkit.Start(s.t, testkit.Command{
-		Path: programs.gwrun, Args: args, Dir: s.home, Env: s.env(),
-	})}
+	t := s.t
+	g := &gateway{t: t, Process: testkit.Start(t, testkit.Command{Path: programs.gwrun, Args: args, Dir: s.home, Env: s.env()})}
+	t.Cleanup(func() {
+		for _, sign := range []string{"DATA RACE", "panic: ", "panicked"} {
+			if strings.Contains(g.Output(), sign) {
+				t.Errorf("the gateway wrote %q", sign)
+			}
+		}
+	})
+	return g
 }
 
 // get returns the answer to a request; err is that of the connection.
