@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 BENCH    ?= full
 TOOL     := go tool -modfile=tools/go.mod
 # Where goroutines share state. The compiler is left out: it shares nothing but its worker pool, which its own tests race.
-RACE     := ./runtime/... ./internal/testkit/... ./internal/e2e ./cmd/...
+RACE     := ./runtime/... ./internal/testkit/... ./internal/depot/...
 REPORT   := go run ./internal/testreport
 
 .PHONY: help

@@ -206,7 +206,7 @@ func (c *child) why(greeted bool) *failure {
 // autopsy finds the limit behind the end of a child that could not say it any more.
 func (c *child) autopsy(ended error) string {
 	words := c.stderr.String()
-	for _, sign := range []string{"out of memory", "cannot allocate memory", "stack exceeds", "stack overflow"} {
+	for _, sign := range []string{"out of memory", "cannot allocate memory", "stack exceeds", "stack overflow", "failed to allocate"} {
 		if strings.Contains(words, sign) {
 			return "memory"
 		}
