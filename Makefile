@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 BENCH    ?= full
 TOOL     := go tool -modfile=tools/go.mod
 # Where goroutines share state. The compiler is left out: it shares nothing but its worker pool, which its own tests race.
-RACE     := ./runtime/... ./internal/testkit/... ./internal/depot/...
+RACE     := ./runtime/... ./internal/testkit/... ./internal/depot/... ./internal/e2e
 REPORT   := go run ./internal/testreport
 
 .PHONY: help
