@@ -106,10 +106,14 @@ var settings = []setting{
 	{name: "drift-poll", usage: "how often --repo is compared", def: "60s", set: duration(func(c *config) *time.Duration { return &c.DriftPoll }, time.Second)},
 	{name: "drain-timeout", usage: "how long running exchanges may go on after a swap or a stop", def: "30s", set: duration(func(c *config) *time.Duration { return &c.DrainTimeout }, 0)},
 	{name: "drain-jitter", usage: "spread of the end of streams that outlive the drain timeout after a swap", def: "10s", set: duration(func(c *config) *time.Duration { return &c.Jitter }, 0)},
-	{name: "max-connections", usage: "client connections at a time; 0 for no bound", def: "0", set: func(c *config, v string) error {
+	{name: "max-connections", usage: "client connections at a time; auto for what the file descriptors allow, 0 for no bound", def: "auto", set: func(c *config, v string) error {
+		if v == "auto" {
+			c.MaxConnections = connectionsFor(openFiles())
+			return nil
+		}
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 0 {
-			return fmt.Errorf("is %q, must be a whole number of at least 0", v)
+			return fmt.Errorf("is %q, must be auto or a whole number of at least 0", v)
 		}
 		c.MaxConnections = n
 		return nil

@@ -126,7 +126,7 @@ func (s *station) poller(from *source.Source) *source.Poller {
 			case st.Stage == source.StageVerify: // StageHandle is the activator's own refusal
 				s.activator.Refused(st.Err)
 			case st.Stage == source.StageFetch && st.Failures == 1:
-				s.log.Warn("the source cannot be read; serving what runs", slog.Any("error", st.Err))
+				s.log.Warn("the source cannot be read", slog.Any("error", st.Err), slog.Bool("serving", !s.gateway.Running().IsEmpty()))
 			}
 			s.status.set(func() { s.status.source = st })
 		},

@@ -312,7 +312,7 @@ type Tenant struct {
 	Hosts []string `json:"hosts,omitempty"`
 	// Prefixes under which the paths of its routes must lie. Absent: every path of its hosts.
 	PathPrefixes []string `json:"pathPrefixes,omitempty"`
-	// Kinds of policy its routes may use, by field name. timeout and timeouts need no grant. Absent: none.
+	// Kinds of policy its routes may write themselves, by field name; named policies of the base need no grant. timeout and timeouts neither. Absent: none.
 	PolicyKinds []string `json:"policyKinds,omitempty"`
 	// Upstreams of the base its routes may use. Absent: none.
 	Upstreams []string `json:"upstreams,omitempty"`

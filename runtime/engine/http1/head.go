@@ -179,6 +179,9 @@ func (f *framing) note(name, value, raw string) *httpmsg.Error {
 			return f.options(value)
 		}
 		f.hopByHop = f.hopByHop || fold(name, "keep-alive")
+	case len("proxy"):
+		// Not a field of HTTP, but one that CGI hands on as HTTP_PROXY, which clients behind it obey ("httpoxy").
+		f.hopByHop = f.hopByHop || fold(name, "proxy")
 	case len("te"), len("upgrade"): // also trailer, which is end-to-end
 		if fold(name, "te") || fold(name, "upgrade") {
 			f.hopByHop = true
@@ -220,7 +223,7 @@ func (f *framing) options(value string) *httpmsg.Error {
 // drops reports whether a field ends at this hop: RFC 9110 section 7.6.1. Host and Content-Length cannot be named away.
 func (f *framing) drops(name string) bool {
 	switch len(name) {
-	case 2, 7, 10, 16, 17, 18, 19:
+	case 2, 5, 7, 10, 16, 17, 18, 19:
 		if isHopByHop(name) {
 			return true
 		}
@@ -235,7 +238,7 @@ func (f *framing) drops(name string) bool {
 
 func isHopByHop(name string) bool {
 	for _, n := range [...]string{
-		"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te",
+		"connection", "keep-alive", "proxy", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te",
 		"transfer-encoding", "upgrade",
 	} {
 		if fold(name, n) {
