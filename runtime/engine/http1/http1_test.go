@@ -31,7 +31,7 @@ func TestRequestHead(t *testing.T) {
 			[]httpmsg.Field{{Name: "hOST", Value: "Example.COM.:80"}, {Name: "X_y", Value: "a b"}, {Name: "Empty", Value: ""}},
 		},
 		{
-			"hop by hop", "GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-A, host\r\nx-a: 1\r\nX-B: 2\r\nKeep-Alive: 5\r\nTE: gzip, trailers\r\nUpgrade: x\r\nProxy-Authorization: s\r\nProxy-Connection: x\r\n\r\n",
+			"hop by hop", "GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-A, host\r\nx-a: 1\r\nX-B: 2\r\nKeep-Alive: 5\r\nProxy: http://evil\r\nTE: gzip, trailers\r\nUpgrade: x\r\nProxy-Authorization: s\r\nProxy-Connection: x\r\n\r\n",
 			http1.RequestHead{Method: "GET", Target: "/", Proto: "HTTP/1.1", Host: "h", Authority: "h", WantsTrailers: true},
 			[]httpmsg.Field{{Name: "Host", Value: "h"}, {Name: "X-B", Value: "2"}},
 		},
