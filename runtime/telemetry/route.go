@@ -33,7 +33,52 @@ type routeSeries struct {
 	methods  [methodCount]atomic.Pointer[statusCounts]
 }
 
-type statusCounts [statusSlots]atomic.Uint64
+// statusCounts counts statuses. A route answers with few of them, so the first few that occur have a place in the struct,
+// and only a route that shows more pays for a full table.
+type statusCounts struct {
+	few  [4]statusCount
+	rest atomic.Pointer[[statusSlots]atomic.Uint64]
+}
+
+type statusCount struct {
+	slot atomic.Uint32 // one more than the status's slot; 0 while it is free. Never changes once it is set.
+	n    atomic.Uint64
+}
+
+func (c *statusCounts) add(slot int) {
+	want := uint32(slot) + 1
+	for i := range c.few {
+		f := &c.few[i]
+		have := f.slot.Load()
+		if have == 0 {
+			f.slot.CompareAndSwap(0, want)
+			have = f.slot.Load() // ours, or that of whoever was faster
+		}
+		if have == want {
+			f.n.Add(1)
+			return
+		}
+	}
+	rest := c.rest.Load()
+	if rest == nil {
+		c.rest.CompareAndSwap(nil, new([statusSlots]atomic.Uint64))
+		rest = c.rest.Load()
+	}
+	rest[slot].Add(1)
+}
+
+// of returns the count of a slot.
+func (c *statusCounts) of(slot int) uint64 {
+	for i := range c.few {
+		if c.few[i].slot.Load() == uint32(slot)+1 {
+			return c.few[i].n.Load()
+		}
+	}
+	if rest := c.rest.Load(); rest != nil {
+		return rest[slot].Load()
+	}
+	return 0
+}
 
 // Record counts one finished request: method as received, the status that was sent (499 if the client went away before
 // there was one), the time from its first byte to the last byte of the answer, and the bytes of both, heads included. It allocates
@@ -49,7 +94,7 @@ func (r *RouteMetrics) Record(method string, status int, took time.Duration, byt
 		slot.CompareAndSwap(nil, new(statusCounts))
 		counts = slot.Load()
 	}
-	counts[r.statuses.slot(status)].Add(1)
+	counts.add(int(r.statuses.slot(status)))
 	s.duration.observe(took)
 	if bytesIn > 0 {
 		s.in.Add(uint64(bytesIn))
@@ -199,7 +244,7 @@ func (c *routes) collectSeries(ch chan<- prometheus.Metric, id string, s *routeS
 			continue
 		}
 		for i, label := range c.statuses.labels {
-			if n := counts[i].Load(); n > 0 {
+			if n := counts.of(i); n > 0 {
 				ch <- counterSample(c.requests, n, id, methodLabel(m), label)
 			}
 		}
