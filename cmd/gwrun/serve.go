@@ -101,7 +101,7 @@ func (s *station) poller(from *source.Source) *source.Poller {
 	return source.NewPoller(source.Config{
 		From: from, Pace: pace, Last: s.activator.ETag(),
 		Handle: func(ctx context.Context, r *source.Received) error {
-			if err := s.activator.Offer(ctx, r.Raw, r.ETag); err != nil {
+			if err := withRoom(func() error { return s.activator.Offer(ctx, r.Raw, r.ETag) }); err != nil {
 				return err
 			}
 			if s.drift != nil {
