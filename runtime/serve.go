@@ -101,7 +101,6 @@ func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Rout
 	up := x.span.Upstream(&x.Exchange, route.Scheme)
 	up.Inject(&x.Request.Header)
 	reject := route.Target.Serve(ctx, &x.Exchange, w, route.Chain)
-	now := time.Now()
 	if t := &x.Timings; !t.UpstreamHeader.IsZero() {
 		route.Upstream.Answered(t.UpstreamHeader.Sub(t.UpstreamStart))
 	}
@@ -112,8 +111,10 @@ func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Rout
 			route.Upstream.Failed(code)
 		}
 	}
-	up.SetEndpoint(&x.Exchange, route.Scheme)
-	up.End(w.Status(), code, now)
+	if up != nil {
+		up.SetEndpoint(&x.Exchange, route.Scheme)
+		up.End(w.Status(), code, time.Now())
+	}
 	return reject
 }
 
