@@ -31,8 +31,8 @@ func newApply() *cobra.Command {
 		Use: "apply [PATH] --env E --key release.key --channel-key channel.key --to DEST", Short: "Compile, sign and publish one environment", Args: cobra.MaximumNArgs(1),
 		Long: `apply compiles one environment, signs it, publishes it to DEST (file:///dir, git+https://host/repo#branch,
 oci://host/repository, https://host/path) and moves the channel forward. Of two applies at the same time one wins; the other
-exits 5. Files that no commit holds are refused with exit code 4, unless --allow-dirty is given. With --dry-run it prints what would change and exits 2 if anything would. With --wait it returns when every --gateway
-runs the new version.`,
+exits 5. Files that no commit holds are refused with exit code 4, unless --allow-dirty is given. With --dry-run it prints what
+would change and exits 2 if anything would. With --wait it returns when every --gateway runs the new version.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, pathArg(args)) },
 	}
 	f.repo.register(cmd)

@@ -22,18 +22,14 @@ exits 2 if anything does.`,
 				return usagef("--format is %q, must be text, json or markdown", format)
 			}
 			s := side{cmd: cmd, repo: &repo, env: env}
-			before, err := s.program(args[0])
-			if err != nil {
-				return err
-			}
-			after, err := s.program(args[1])
+			before, after, err := s.both(args[0], args[1])
 			if err != nil {
 				return err
 			}
 			return printDiff(cmd, diff.Programs(before, after), format)
 		},
 	}
-	cmd.Flags().StringVar(&env, "env", "", "environment to compare (default: the base, where there is one)")
+	cmd.Flags().StringVar(&env, "env", "", "environment to compare (default: that of the bundle or gateway, if one side is one; else the base)")
 	cmd.Flags().StringVar(&format, "format", "text", "text, json or markdown")
 	cmd.Flags().BoolVar(&repo.noCache, "no-cache", false, "do not use or write the cache of decoded files")
 	return cmd

@@ -21,6 +21,27 @@ type side struct {
 	env  string
 }
 
+// both resolves the two sides. Without --env, what has to be compiled is compiled for the environment of the other side.
+func (s *side) both(a, b string) (before, after *ir.Program, err error) {
+	if s.env == "" && compiles(a) && !compiles(b) {
+		after, before, err = s.both(b, a)
+		return before, after, err
+	}
+	if before, err = s.program(a); err != nil {
+		return nil, nil, err
+	}
+	if s.env == "" && !compiles(a) && compiles(b) {
+		s.env = before.Environment
+	}
+	after, err = s.program(b)
+	return before, after, err
+}
+
+// compiles reports whether a name stands for a config repository, in contrast to something compiled.
+func compiles(name string) bool {
+	return !strings.Contains(name, "://") && !strings.HasSuffix(name, ".gwb") && !isLayout(name)
+}
+
 // program resolves what a user names: a directory, a .gwb file or a folder of bundles, a place with a scheme, a running
 // gateway, or a git revision of the repository in the current directory.
 func (s *side) program(name string) (*ir.Program, error) {

@@ -88,14 +88,14 @@ var settings = []setting{
 	{name: "admin", usage: "address for /health, /metrics and /admin; default: the data listeners", set: address(func(c *config) *string { return &c.Admin })},
 	{name: "repo", usage: "git repository to compare with for drift: a URL or a path; /subdirectory after //", set: text(func(c *config) *string { return &c.Repo })},
 	{name: "repo-ref", usage: "branch or tag of --repo", def: "HEAD", set: text(func(c *config) *string { return &c.RepoRef })},
-	{name: "sync", usage: "what to do with a new channel version: off, dry-run, gated or auto", def: "auto", set: func(c *config, v string) error {
+	{name: "sync", usage: "what to do with a new channel version: off, dry-run or auto (gated: not in this version)", def: "auto", set: func(c *config, v string) error {
 		if v == "gated" {
 			return errLater
 		}
 		return oneOf(func(c *config) *string { return &c.Sync }, "off", "dry-run", "auto")(c, v)
 	}},
 	{name: "state", usage: "directory that keeps the last good bundles across restarts", set: text(func(c *config) *string { return &c.State })},
-	{name: "redis", usage: "Redis for state shared by gateways", set: func(c *config, v string) error {
+	{name: "redis", usage: "Redis for state shared by gateways (not in this version)", set: func(c *config, v string) error {
 		if v != "" {
 			return errLater
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"time"
@@ -72,7 +73,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	s.status = &status{started: time.Now(), mode: c.Sync}
 	s.own = admin.New(admin.Options{
 		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Secrets: s.status, Reload: o.reload, Bundle: s.status.archive,
-		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version},
+		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},
 	})
 	s.gateway = runtime.New(runtime.Options{
 		Log: log, Metrics: s.metrics, AccessLog: s.access, Own: s.own, OwnElsewhere: c.Admin != "",

@@ -75,6 +75,9 @@ func Publish(ctx context.Context, to depot.Writer, b *bundle.Bundle, s Settings)
 		return Result{}, bundle.Refuse(bundle.WrongName, "the destination holds %q for environment %q, this bundle comes from %q; publish it elsewhere",
 			now.channel.Name, b.Manifest.Environment, b.Manifest.Name)
 	}
+	if now.channel != nil && s.Epoch != 0 && s.Epoch < now.channel.Epoch {
+		return Result{}, fmt.Errorf("epoch %d lies behind the destination, which is at channel %s: %w", s.Epoch, now.position, ErrConflict)
+	}
 	current, err := s.signedAlike(ctx, to, b, now)
 	if err != nil {
 		return Result{}, fmt.Errorf("read the bundle at the destination: %w", err)

@@ -28,6 +28,6 @@ func (a *Activator) refused(err error) {
 	a.o.Metrics.ActivationFailed(reason)
 	if f := a.status.Failure; f == nil || f.Message != err.Error() {
 		a.status.Failure = &Failure{Reason: reason, Message: err.Error(), Since: a.o.Now()}
-		a.o.Log.Error("a new bundle was refused; serving the old one", slog.String("reason", reason), slog.Any("error", err))
+		a.o.Log.Error("a new bundle was refused", slog.Bool("serving", a.current != nil), slog.String("reason", reason), slog.Any("error", err))
 	}
 }
