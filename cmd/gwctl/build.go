@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/suuupra/gateway/cmd/internal/bounded"
 	"github.com/suuupra/gateway/compiler"
 	"github.com/suuupra/gateway/internal/build"
 	"github.com/suuupra/gateway/schema/bundle"
@@ -82,7 +83,7 @@ const maxKeyFile = 64 << 10
 
 // readKey reads a private key file.
 func readKey(path string) (*bundle.PrivateKey, error) {
-	raw, err := readFile(path, maxKeyFile)
+	raw, err := bounded.ReadFile(path, maxKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
@@ -95,7 +96,7 @@ func readKey(path string) (*bundle.PrivateKey, error) {
 
 // readTrust reads trust.json.
 func readTrust(path string) (*bundle.Trust, error) {
-	raw, err := readFile(path, bundle.MaxTrust)
+	raw, err := bounded.ReadFile(path, bundle.MaxTrust)
 	if err != nil {
 		return nil, fmt.Errorf("read trust file: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/suuupra/gateway/cmd/internal/bounded"
 	"github.com/suuupra/gateway/compiler/publish"
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -27,7 +28,7 @@ a channel into the file, so that gwrun can run it without a server: --channel-ve
 			if epoch < 1 || version < 1 || lifetime < time.Second {
 				return usagef("--channel-epoch and --channel-version must be at least 1, --expires at least 1s")
 			}
-			data, err := readFile(args[0], bundle.MaxArchive)
+			data, err := bounded.ReadFile(args[0], bundle.MaxArchive)
 			if err != nil {
 				return fmt.Errorf("read bundle: %w", err)
 			}

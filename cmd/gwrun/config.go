@@ -3,15 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/suuupra/gateway/cmd/internal/bounded"
 	"github.com/suuupra/gateway/compiler/yamlpos"
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
@@ -180,26 +179,9 @@ func loadConfig(path string, flags *pflag.FlagSet, environ func(string) (string,
 // maxConfigFile is more than any gwrun.yaml needs.
 const maxConfigFile = 1 << 20
 
-// readFile reads a file of at most limit bytes: a name may lead to a device that never ends.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return data, nil
-}
-
 // readConfigFile reads gwrun.yaml in the dialect of the config repository: the same mistakes get the same messages.
 func readConfigFile(path string) (map[string]string, error) {
-	raw, err := readFile(path, maxConfigFile)
+	raw, err := bounded.ReadFile(path, maxConfigFile)
 	if err != nil {
 		return nil, &codeError{exitInternal, fmt.Errorf("read configuration: %w", err)}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/suuupra/gateway/cmd/internal/bounded"
 	"github.com/suuupra/gateway/internal/build"
 	"github.com/suuupra/gateway/internal/depot"
 	"github.com/suuupra/gateway/runtime/source"
@@ -53,7 +54,7 @@ func serve(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := newLogger(c, stderr)
-	raw, err := readFile(c.Trust, bundle.MaxTrust)
+	raw, err := bounded.ReadFile(c.Trust, bundle.MaxTrust)
 	if err != nil {
 		return fmt.Errorf("read trust file: %w", err)
 	}

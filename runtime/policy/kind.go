@@ -1,14 +1,13 @@
 package policy
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )
 
@@ -47,7 +46,7 @@ func Define[Spec, Plan any](name string, phase Phase,
 		},
 		build: func(ctx context.Context, e *Env, raw json.RawMessage) (Handler, error) {
 			var p Plan
-			if err := strictUnmarshal(raw, &p); err != nil {
+			if err := ir.DecodeStrict(raw, &p); err != nil {
 				return nil, fmt.Errorf("decode %s plan: %w", name, err)
 			}
 			return build(ctx, e, &p)
@@ -98,17 +97,4 @@ func (c *CompileContext) add(sev diag.Severity, code diag.Code, field, msg strin
 		Severity: sev, Code: code, Pos: at.Pos, Width: at.Width, Path: path, Message: msg,
 		Notes: []diag.Note{{Pos: at.Pos, Message: fmt.Sprintf("applies to route %q", c.Route)}},
 	})
-}
-
-// strictUnmarshal refuses unknown fields and trailing data: a runtime that does not understand a plan must not run it.
-func strictUnmarshal(raw json.RawMessage, into any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if d.More() {
-		return errors.New("trailing data")
-	}
-	return nil
 }

@@ -140,7 +140,7 @@ var errPlace = errors.New("a place is malformed")
 // decodeOrigins adds the places of a shard to out.
 func decodeOrigins(data []byte, out Origins) error {
 	var doc provenanceShard
-	if err := decodeStrict(data, &doc); err != nil {
+	if err := DecodeStrict(data, &doc); err != nil {
 		return err
 	}
 	for object, text := range doc.Objects {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/suuupra/gateway/schema/bundle"
@@ -165,32 +166,33 @@ func Unpack(b *bundle.Bundle) (*Program, error) {
 // DecodeGateway decodes a shard of kind gateway.
 func DecodeGateway(data []byte) (Gateway, error) {
 	var doc gatewayShard
-	err := decodeStrict(data, &doc)
+	err := DecodeStrict(data, &doc)
 	return doc.Gateway, err
 }
 
 // DecodeUpstreams decodes a shard of kind upstreams.
 func DecodeUpstreams(data []byte) ([]Upstream, error) {
 	var doc upstreamShard
-	err := decodeStrict(data, &doc)
+	err := DecodeStrict(data, &doc)
 	return doc.Upstreams, err
 }
 
 // DecodeRoutes decodes a shard of kind routes.
 func DecodeRoutes(data []byte) ([]Route, error) {
 	var doc routeShard
-	err := decodeStrict(data, &doc)
+	err := DecodeStrict(data, &doc)
 	return doc.Routes, err
 }
 
-// decodeStrict refuses what this version does not know: a runtime must understand every byte it is to enforce.
-func decodeStrict(data []byte, into any) error {
+// DecodeStrict decodes one JSON value of a compiled form and refuses what this version does not know: a runtime must
+// understand every byte it is to enforce.
+func DecodeStrict(data []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return err
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("trailing data")
 	}
 	return nil

@@ -4,9 +4,7 @@
 package httptarget
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,9 +57,7 @@ func Build(r *ir.Route, pool *upstream.Pool) (*Target, error) {
 	}
 	var p Plan
 	if len(r.Target.Plan) > 0 {
-		d := json.NewDecoder(bytes.NewReader(r.Target.Plan))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&p); err != nil {
+		if err := ir.DecodeStrict(r.Target.Plan, &p); err != nil {
 			return nil, fmt.Errorf("route %s: decode http plan: %w", r.ID, err)
 		}
 	}
