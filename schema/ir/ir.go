@@ -32,12 +32,39 @@ type Gateway struct {
 	AccessLog      AccessLog  `json:"accessLog"`
 	Admin          Admin      `json:"admin"`
 	Tracing        Tracing    `json:"tracing"`
+	// LoadShedding is nil where it is switched off.
+	LoadShedding *LoadShedding `json:"loadShedding,omitempty"`
 }
 
 // Listener is one address the gateway serves on.
 type Listener struct {
-	ID      string `json:"id"`
-	Address string `json:"address"` // host:port, host may be empty
+	ID      string       `json:"id"`
+	Address string       `json:"address"`       // host:port, host may be empty
+	TLS     *ListenerTLS `json:"tls,omitempty"` // nil: plain
+	HTTP2   HTTP2        `json:"http2"`
+	// ProxyProtocol: peers within these prefixes must begin each connection with a PROXY protocol header (versions 1 and 2), and
+	// are believed about where it comes from. Empty: nobody may.
+	ProxyProtocol []string `json:"proxyProtocol,omitempty"`
+}
+
+// ListenerTLS terminates TLS. Certificates are chosen by SNI among the names they are valid for; the first one answers clients
+// that name none, or one nobody has.
+type ListenerTLS struct {
+	Certificates []Certificate `json:"certificates"`
+	MinVersion   string        `json:"minVersion"` // "1.2" or "1.3"
+}
+
+// Certificate is a chain and its key, both secret references to PEM. They are read again when they change.
+type Certificate struct {
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
+}
+
+// HTTP2 says whether a listener speaks HTTP/2: on TLS if ALPN agrees on it, in the clear by prior knowledge.
+type HTTP2 struct {
+	Enabled    bool  `json:"enabled"`    // on TLS
+	Cleartext  bool  `json:"cleartext"`  // without TLS
+	MaxStreams int64 `json:"maxStreams"` // at a time on one connection
 }
 
 // Limits bound what a client may send, before any route is known. Exceeding one is answered as noted.
@@ -75,27 +102,6 @@ type Tracing struct {
 	SamplePerMil int64  `json:"samplePerMil"`       // of requests without a sampled parent, in thousandths
 }
 
-// Upstream is a named set of endpoints. One given inline by a route's url has its origin (scheme://host:port) as ID, so
-// that routes which name the same origin share its connections.
-type Upstream struct {
-	ID        string     `json:"id"`
-	Tenant    string     `json:"tenant,omitempty"` // whose rules bind the addresses it may dial; empty: the base's
-	Scheme    string     `json:"scheme"`           // "http" or "https", the same for every endpoint
-	Endpoints []Endpoint `json:"endpoints"`        // in authored order
-	Host      string     `json:"host,omitempty"`   // sent as Host; empty: as received
-	// PrivateAddresses allows loopback and private addresses; link-local and metadata addresses are never dialled.
-	PrivateAddresses bool  `json:"privateAddresses"`
-	ConnectTimeout   int64 `json:"connectTimeout"` // dial and TLS handshake, in milliseconds
-	IdleTimeout      int64 `json:"idleTimeout"`    // an unused pooled connection, in milliseconds
-	MaxIdle          int64 `json:"maxIdle"`        // pooled unused connections per endpoint
-	MaxConnections   int64 `json:"maxConnections"` // open connections per endpoint; more requests than that are 503
-}
-
-// Endpoint is one address of an upstream.
-type Endpoint struct {
-	Address string `json:"address"` // host:port, port always present
-}
-
 // Route sends the requests it matches to a target, through its policies.
 type Route struct {
 	ID       string   `json:"id"`
@@ -127,13 +133,6 @@ type Target struct {
 	Type     string          `json:"type"`
 	Upstream string          `json:"upstream,omitempty"`
 	Plan     json.RawMessage `json:"plan,omitempty"`
-}
-
-// Forward holds the settings of the forward phase, in milliseconds; 0 switches a timeout off.
-type Forward struct {
-	Timeout       int64 `json:"timeout"`       // whole exchange, from the first request byte to the last response byte
-	HeaderTimeout int64 `json:"headerTimeout"` // from the request sent to the response header read
-	IdleTimeout   int64 `json:"idleTimeout"`   // between two reads of the response body
 }
 
 // Policy is one policy on one route, compiled. Plan is the canonical JSON of the kind's Plan type.
