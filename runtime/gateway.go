@@ -81,7 +81,7 @@ var (
 )
 
 // Listen serves on a listener until the gateway stops.
-func (g *Gateway) Listen(l net.Listener) error { return g.data.Serve(l) }
+func (g *Gateway) Listen(l net.Listener) error { return g.data.Serve(engine.Listener{Listener: l}) }
 
 // Running is the snapshot that serves, without a reference: for looking at its facts.
 func (g *Gateway) Running() *snapshot.Snapshot { return g.holder.Peek() }

@@ -193,7 +193,7 @@ func TestOwnListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(engine.Listener{Listener: l}) }()
 	t.Cleanup(func() {
 		srv.Close()
 		if err := <-served; err != nil {

@@ -125,7 +125,7 @@ func (s *station) listenOwn(ctx context.Context) error {
 	s.ownServer = engine.New(ownHandler{s.own}, engine.Settings{Limits: ownLimits, Timeouts: ownTimeouts, MaxConnections: 1000}, engine.Hooks{
 		AcceptFailed: func(err error) { s.log.Error("accepting on the admin listener failed", slog.Any("error", err)) },
 	})
-	s.serve("admin", l, s.ownServer.Serve)
+	s.serve("admin", func() error { return s.ownServer.Serve(engine.Listener{Listener: l, ID: "admin"}) })
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (s *station) listenData(ctx context.Context) error {
 		}
 		s.status.listening(a.ID, l.Addr())
 		s.log.Info("listening", slog.String("listener", a.ID), slog.String("address", l.Addr().String()))
-		s.serve(a.ID, l, s.gateway.Listen)
+		s.serve(a.ID, func() error { return s.gateway.Listen(l) })
 	}
 	return nil
 }
@@ -164,9 +164,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-func (s *station) serve(id string, l net.Listener, serve func(net.Listener) error) {
+func (s *station) serve(id string, serve func() error) {
 	s.serving.Go(func() {
-		if err := serve(l); err != nil {
+		if err := serve(); err != nil {
 			s.failed <- fmt.Errorf("listener %s: %w", id, err)
 		}
 	})

@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -29,13 +29,15 @@ const (
 
 // conn is one connection from a client. Its request, head and response are reused from exchange to exchange.
 type conn struct {
-	srv    *Server
-	wire   *wire.Conn
-	state  atomic.Int32
-	shard  *shard
-	link   link
-	scheme string
-	peer   netip.AddrPort
+	srv      *Server
+	listener *Listener
+	wire     *wire.Conn
+	state    atomic.Int32
+	shard    *shard
+	link     link
+	scheme   string
+	peer     netip.AddrPort
+	h2       bool // TLS agreed on HTTP/2
 
 	set      *Settings
 	limits   http1.Limits
@@ -52,22 +54,20 @@ type conn struct {
 	began    time.Time // when the head was there, but for the time the Handler takes to look at it
 }
 
-func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, wire: wire.New(nc), scheme: "http", shard: &s.shards[s.nextID.Add(1)%uint32(len(s.shards))]}
-	if _, ok := nc.(handshaker); ok {
-		c.scheme = "https"
-	}
+func newConn(s *Server, l *Listener, nc net.Conn) *conn {
+	c := &conn{srv: s, listener: l, scheme: "http", shard: &s.shards[s.nextID.Add(1)%uint32(len(s.shards))]}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.peer = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
+	if l.TLS != nil {
+		c.scheme, nc = "https", tls.Server(nc, l.TLS)
+	}
+	c.wire = wire.New(nc)
 	c.body.c, c.resp.c = c, c
 	c.body.BeforeWait = c.beforeBody
 	return c
 }
-
-// handshaker is a TLS connection.
-type handshaker interface{ HandshakeContext(context.Context) error }
 
 // serve runs the connection to its end.
 func (c *conn) serve(overLimit bool) {
@@ -82,11 +82,11 @@ func (c *conn) serve(overLimit bool) {
 		}
 	}()
 	c.set = c.srv.settings.Load()
-	if !c.handshake() {
+	if overLimit {
+		c.refuseConnection()
 		return
 	}
-	if overLimit {
-		c.refuse(&httpmsg.Error{Status: 503, Code: "too_many_connections", Detail: "the gateway has too many connections"})
+	if !c.open() {
 		return
 	}
 	wait := c.set.Timeouts.ReadHeader // a client that connects is about to ask
@@ -99,14 +99,15 @@ func (c *conn) serve(overLimit bool) {
 	}
 }
 
-func (c *conn) handshake() bool {
-	t, ok := c.wire.Net().(handshaker)
-	if !ok {
-		return true
+// refuseConnection turns away a connection that is one too many. Nothing is waited for: a client that has not even begun with
+// TLS would be one more of those that are too many.
+func (c *conn) refuseConnection() {
+	e := &httpmsg.Error{Status: 503, Code: "too_many_connections", Detail: "the gateway has too many connections"}
+	if c.listener.TLS == nil && !c.listener.believes(c.peer.Addr()) {
+		c.refuse(e)
+	} else if c.srv.hooks.Refused != nil {
+		c.srv.hooks.Refused(e.Status, e.Code, c.peer)
 	}
-	ctx, cancel := context.WithTimeout(c.srv.base, millis(c.set.Timeouts.ReadHeader))
-	defer cancel()
-	return t.HandshakeContext(ctx) == nil
 }
 
 func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
@@ -241,15 +242,17 @@ func (c *conn) drainBody() bool {
 	return false
 }
 
+// lingerFor is how long a client may take to read its last response before the connection goes.
+const lingerFor = 500 * time.Millisecond
+
 // linger closes the connection so that the last response arrives: closing a socket with unread bytes resets it, which can
 // destroy what the client has not read yet (RFC 9112 section 9.6).
 func (c *conn) linger() {
 	if c.wire.CloseWrite() != nil {
 		return
 	}
-	const patience = 500 * time.Millisecond
 	c.wire.ResumeRead()
-	c.wire.ReadBy(time.Now().Add(patience), 0)
+	c.wire.ReadBy(time.Now().Add(lingerFor), 0)
 	for dropped := 0; dropped <= drainLimit; {
 		c.wire.Discard(len(c.wire.Buffered()))
 		if c.wire.Fill() != nil {
@@ -273,10 +276,10 @@ func (c *conn) refuse(e *httpmsg.Error) {
 	}
 }
 
-// closeIfIdle closes a connection that waits for a request.
+// closeIfIdle has a connection that waits for a request close itself: saying goodbye in TLS may take time.
 func (c *conn) closeIfIdle() {
 	if c.state.CompareAndSwap(connIdle, connClosed) {
-		_ = c.wire.Close()
+		c.wire.InterruptRead()
 	}
 }
 
@@ -287,5 +290,5 @@ func (c *conn) kill() {
 		x.cancel()
 	}
 	c.wire.Interrupt()
-	_ = c.wire.Close()
+	_ = c.wire.Sever()
 }

@@ -36,7 +36,11 @@ func serve(t *testing.T, l net.Listener, h handlerFunc, s engine.Settings, hooks
 	t.Helper()
 	srv := engine.New(h, s, hooks)
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	spoken, ok := l.(engine.Listener)
+	if !ok {
+		spoken.Listener = l
+	}
+	go func() { done <- srv.Serve(spoken) }()
 	t.Cleanup(func() {
 		srv.Close()
 		if err := <-done; err != nil {
@@ -273,7 +277,7 @@ func TestTLSListener(t *testing.T) {
 	defer cert.Close()
 	gone := make(chan struct{})
 	entered := make(chan struct{})
-	_, addr := serve(t, tls.NewListener(listen(t), &tls.Config{Certificates: cert.TLS.Certificates}),
+	_, addr := serve(t, engine.Listener{Listener: listen(t), TLS: &tls.Config{Certificates: cert.TLS.Certificates}},
 		func(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {
 			if r.Scheme != "https" {
 				t.Errorf("scheme %s", r.Scheme)

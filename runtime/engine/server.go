@@ -1,8 +1,8 @@
-// Package engine serves HTTP/1.1: it owns the listeners' connections, reads requests strictly (package http1), hands each to
-// the Handler, and writes the answers. It knows neither routes nor policies, and it decides nothing about a request except
-// whether it is one.
+// Package engine serves HTTP: it owns the listeners' connections, takes them through the PROXY protocol and TLS, reads requests
+// strictly (package http1; package h2 for HTTP/2), hands each to the Handler, and writes the answers. It knows neither routes
+// nor policies, and it decides nothing about a request except whether it is one.
 //
-// One goroutine serves a connection, its requests in order. What costs per request is kept small: deadlines move lazily, an
+// One goroutine serves an HTTP/1.1 connection, its requests in order. What costs per request is kept small: deadlines move lazily, an
 // exchange is watched for a client that leaves only once it has lasted some milliseconds, and idle connections hold no buffer.
 package engine
 
@@ -39,6 +39,8 @@ type Hooks struct {
 	Refused func(status int, code string, remote netip.AddrPort)
 	// Panicked: the Handler panicked; its connection was reset.
 	Panicked func(value any, stack []byte, remote netip.AddrPort)
+	// HandshakeFailed: a connection never came to speak TLS with a listener. The reason is a constant, snake_case.
+	HandshakeFailed func(listener, reason string, remote netip.AddrPort)
 	// AcceptFailed: accepting failed, e.g. for want of file descriptors; it is tried again after a pause.
 	AcceptFailed func(err error)
 }
@@ -93,20 +95,20 @@ type Stats struct {
 // Stats counts connections and exchanges.
 func (s *Server) Stats() Stats { return Stats{Open: s.open.Load(), Active: s.active.Load()} }
 
-// Serve accepts connections until the server shuts down or the listener is closed, and then returns nil. A listener of TLS
-// connections is served as https. When accepting fails it waits a little and tries again.
-func (s *Server) Serve(l net.Listener) error {
+// Serve accepts connections until the server shuts down or the listener is closed, and then returns nil. When accepting fails it
+// waits a little and tries again.
+func (s *Server) Serve(l Listener) error {
 	s.mu.Lock()
 	if s.stopping.Load() {
 		s.mu.Unlock()
 		return l.Close()
 	}
-	s.listeners[l] = struct{}{}
+	s.listeners[l.Listener] = struct{}{}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.listeners, l)
+		delete(s.listeners, l.Listener)
 		s.checkOver()
 	}()
 	const shortest, longest = 5 * time.Millisecond, time.Second
@@ -115,7 +117,7 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = shortest
-			s.start(nc)
+			s.start(&l, nc)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || s.stopping.Load() {
@@ -134,8 +136,8 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // start serves one accepted connection.
-func (s *Server) start(nc net.Conn) {
-	c := newConn(s, nc)
+func (s *Server) start(l *Listener, nc net.Conn) {
+	c := newConn(s, l, nc)
 	s.mu.Lock()
 	if s.draining.Load() {
 		s.mu.Unlock()

@@ -32,7 +32,7 @@ func TestStopTakesTheRequestOnItsWay(t *testing.T) {
 	}, Hooks{})
 	defer srv.Close()
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- srv.Serve(Listener{Listener: l}) }()
 
 	active, idle := dial(t, l), dial(t, l)
 	for _, c := range []*client{active, idle} {

@@ -57,10 +57,7 @@ type Conn struct {
 // New wraps a connection.
 func New(nc net.Conn) *Conn {
 	c := &Conn{net: nc}
-	socket := nc
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok { // TLS
-		socket = t.NetConn()
-	}
+	socket := Socket(nc)
 	switch s := socket.(type) {
 	case *net.TCPConn:
 		c.sys, _ = s.SyscallConn()
@@ -72,6 +69,14 @@ func New(nc net.Conn) *Conn {
 	}
 	c.readable, c.trade = c.onReadable, c.onTrade
 	return c
+}
+
+// Socket is the connection that TLS runs on, nc itself if there is none.
+func Socket(nc net.Conn) net.Conn {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return nc
 }
 
 // Net is the connection below.
@@ -299,17 +304,16 @@ func (c *Conn) ResumeRead() {
 // Close closes the connection. The read buffer stays with it: another goroutine may be looking at it.
 func (c *Conn) Close() error { return c.net.Close() }
 
+// Sever is Close without the word of goodbye that TLS has, and which a peer that reads nothing can hold up.
+func (c *Conn) Sever() error { return Socket(c.net).Close() }
+
 // Reset closes the connection so that the peer sees an error, not an end.
 func (c *Conn) Reset() error {
-	socket := c.net
-	if t, ok := socket.(interface{ NetConn() net.Conn }); ok {
-		socket = t.NetConn()
-	}
+	socket := Socket(c.net)
 	if t, ok := socket.(*net.TCPConn); ok {
 		_ = t.SetLinger(0)
-		return t.Close()
 	}
-	return c.net.Close()
+	return socket.Close()
 }
 
 // CloseWrite tells the peer that nothing more comes.

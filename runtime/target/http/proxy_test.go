@@ -141,7 +141,7 @@ func startProxy(t testing.TB, o options) *proxy {
 	l := listen(t)
 	p.addr = l.Addr().String()
 	done := make(chan error, 1)
-	go func() { done <- p.srv.Serve(l) }()
+	go func() { done <- p.srv.Serve(engine.Listener{Listener: l}) }()
 	t.Cleanup(func() {
 		p.srv.Close()
 		if err := <-done; err != nil {
