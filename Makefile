@@ -48,7 +48,7 @@ lint: ## check form, vet, staticcheck, import rules and known vulnerabilities
 
 .PHONY: bench
 bench: ## measure against nginx and HAProxy side by side (BENCH=short: under 90 s)
-	@.ci/programs nginx haproxy
+	@.ci/programs nginx haproxy caddy strace
 	@go run ./bench -mode $(BENCH) $(if $(RECORD),-record docs/benchmarks.md)
 
 .PHONY: check

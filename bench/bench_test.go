@@ -1,7 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +55,7 @@ func TestLoadThroughEachGoProxy(t *testing.T) {
 func TestLoadCountsFailures(t *testing.T) {
 	for name, answer := range map[string]string{
 		"HTTP/1.1 503":           "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno",
-		"without Content-Length": "HTTP/1.1 200 OK\r\n\r\n",
+		"neither Content-Length": "HTTP/1.1 200 OK\r\n\r\n",
 		"EOF":                    "HTTP/1.1 200",
 	} {
 		addr := listen(t, func(c net.Conn) {
@@ -193,5 +198,72 @@ func TestRecord(t *testing.T) {
 	}
 	if err := record(path, "new\n"); err == nil {
 		t.Error("recorded into a document without markers")
+	}
+}
+
+// TestWorkloadsAgainstTheUpstream runs every kind of load that needs no TLS straight against the upstream.
+func TestWorkloadsAgainstTheUpstream(t *testing.T) {
+	s := &subject{name: "upstream", addr: fixed(t), host: "a.example.com"}
+	s.requests = [][]byte{get(s.host, "/")}
+	ran := 0
+	for _, w := range workloads(identity{roots: x509.NewCertPool()}) {
+		if w.can != nil && !w.can(s) || strings.HasPrefix(w.name, "new connections") { // the upstream keeps every connection
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			r, err := w.run(t.Context(), s, 300*time.Millisecond)
+			if err != nil || r.failed > 0 || r.answered == 0 {
+				t.Errorf("%d answered, %d failed, first %q, %v", r.answered, r.failed, r.firstFail, err)
+			}
+		})
+		ran++
+	}
+	if ran < 6 {
+		t.Errorf("%d workloads ran", ran)
+	}
+}
+
+func TestSecureWorkloads(t *testing.T) {
+	id, err := newIdentity(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok")
+	}))
+	cert, err := tls.LoadX509KeyPair(id.cert, id.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	s := &subject{name: "server", secure: server.Listener.Addr().String(), http2: true, host: secureHost}
+	ran := 0
+	for _, w := range workloads(id) {
+		if w.can == nil {
+			continue
+		}
+		r, err := w.run(t.Context(), s, 300*time.Millisecond)
+		if err != nil || r.failed > 0 || r.answered == 0 {
+			t.Errorf("%s: %d answered, %d failed, first %q, %v", w.name, r.answered, r.failed, r.firstFail, err)
+		}
+		ran++
+	}
+	if ran != 3 {
+		t.Errorf("%d workloads ran", ran)
+	}
+}
+
+func TestSystemCallsAreParsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "summary")
+	text := "    calls syscall\n--------- ----------------\n     4001 read\n        2 futex\n--------- ----------------\n     4003 total\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseCounts(path)
+	if err != nil || len(got) != 2 || got["read"] != 4001 || got["futex"] != 2 {
+		t.Errorf("got %v, %v", got, err)
 	}
 }

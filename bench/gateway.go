@@ -60,17 +60,21 @@ func (g *gateway) ctl(ctx context.Context, args ...string) (time.Duration, error
 // repository writes a synthetic repository and commits it, as gwctl wants it. The name is its directory.
 func (g *gateway) repository(ctx context.Context, name string, s testkit.Synthetic) error {
 	s.Target = "http://" + g.upstream
-	dir := g.path(name)
-	if err := s.Write(dir); err != nil {
+	if err := s.Write(g.path(name)); err != nil {
 		return err
 	}
+	return g.git(ctx, name)
+}
+
+// git makes a directory a repository with one commit.
+func (g *gateway) git(ctx context.Context, name string) error {
 	for _, args := range [][]string{
 		{"init", "--quiet"},
 		{"add", "--all"},
 		{"-c", "user.name=bench", "-c", "user.email=bench@example.com", "commit", "--quiet", "--message", name},
 	} {
 		cmd := exec.CommandContext(ctx, "git", args...)
-		cmd.Dir = dir
+		cmd.Dir = g.path(name)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("git %s: %w\n%s", args[0], err, out)
 		}
@@ -85,27 +89,84 @@ func (g *gateway) apply(ctx context.Context, repository, to string) error {
 	return err
 }
 
+// everything starts gwrun with one route for all, on the listeners its bundle names: plain, and TLS with HTTP/2.
+func (g *gateway) everything(ctx context.Context, id identity) (*subject, error) {
+	const name = "everything"
+	s := &subject{name: "gwrun", host: "plain.example.com", http2: true}
+	for _, address := range []*string{&s.addr, &s.secure} {
+		var err error
+		if *address, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	err := g.commit(ctx, name, map[string]string{
+		"gateway.yaml": fmt.Sprintf(`apiVersion: gateway.suuupra.dev/v1
+gateway:
+  name: bench
+  listeners:
+    - { id: plain, address: %q }
+    - { id: secure, address: %q, tls: { certificates: [{ cert: %q, key: %q }] } }
+`, s.addr, s.secure, "file:"+id.cert, "file:"+id.key),
+		"routes/all.yaml": fmt.Sprintf(`apiVersion: gateway.suuupra.dev/v1
+routes:
+  - id: all
+    matcher: { path: /* }
+    target: { type: http, url: "http://%s" }
+`, g.upstream),
+		"environments/prod/prod.yaml": "apiVersion: gateway.suuupra.dev/v1\n",
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := g.apply(ctx, name, name+"-live"); err != nil {
+		return nil, err
+	}
+	s.requests = [][]byte{get(s.host, "/")}
+	return s, g.start(ctx, s, name+"-live")
+}
+
+// commit writes files into a new repository and commits them.
+func (g *gateway) commit(ctx context.Context, name string, files map[string]string) error {
+	for path, text := range files {
+		path = g.path(name, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return g.git(ctx, name)
+}
+
 // run starts gwrun on the channel in a directory and waits until a route of s is served.
 func (g *gateway) run(ctx context.Context, name, channel string, s testkit.Synthetic) (*subject, error) {
 	listen, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
+	sub := &subject{name: name, addr: listen, host: s.Host(0), prefix: s.Path(0), requests: requests(s)}
+	return sub, g.start(ctx, sub, channel, "--listen", listen)
+}
+
+// start starts gwrun on the channel in a directory and waits until the subject's first request is served.
+func (g *gateway) start(ctx context.Context, s *subject, channel string, args ...string) error {
 	admin, err := freeAddress()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p, err := start(ctx, name, g.gwrun, "--bundle", "file://"+g.path(channel), "--trust", g.path("keys", "trust.json"),
-		"--env", environment, "--listen", listen, "--admin", admin, "--state", g.path("state-"+channel))
+	s.process, err = start(ctx, s.name, g.gwrun, append([]string{
+		"--bundle", "file://" + g.path(channel), "--trust", g.path("keys", "trust.json"),
+		"--env", environment, "--admin", admin, "--state", g.path("state-" + channel),
+	}, args...)...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	sub := &subject{name: name, addr: listen, requests: requests(s), process: p}
-	if err := p.wait(ctx, time.Minute, func() bool { return ask(listen, sub.requests[0]) }); err != nil {
-		p.stop()
-		return nil, fmt.Errorf("%w; a request is answered: %s", err, answer(listen, sub.requests[0]))
+	if err := s.process.wait(ctx, time.Minute, func() bool { return ask(s.addr, s.requests[0]) }); err != nil {
+		s.process.stop()
+		return fmt.Errorf("%w; a request is answered: %s", err, answer(s.addr, s.requests[0]))
 	}
-	return sub, nil
+	return nil
 }
 
 // requests picks up to 2,000 routes, spread over all of them, and a request for each.
@@ -120,7 +181,7 @@ func requests(s testkit.Synthetic) [][]byte {
 
 // answer is what a server says to a request, for a message.
 func answer(addr string, request []byte) string {
-	c, err := dial(addr)
+	c, err := dial(addr, nil, 0)
 	if err != nil {
 		return err.Error()
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -20,7 +21,10 @@ type load struct {
 	requests    [][]byte // sent in turn; each without a body
 	connections int
 	duration    time.Duration
-	rate        int // requests a second over all connections, 0 is as fast as it goes
+	rate        int         // requests a second over all connections, 0 is as fast as it goes
+	secure      *tls.Config // nil: plain
+	fresh       bool        // a new connection for each request, which asks the server to close it
+	buffer      int         // of the reader, in bytes; 0: enough for small answers
 }
 
 // result is what came back.
@@ -44,11 +48,16 @@ func (r result) quantile(q float64) time.Duration {
 func (l load) run(ctx context.Context) result {
 	ctx, cancel := context.WithTimeout(ctx, l.duration)
 	defer cancel()
+	return together(l.connections, func(i int) result { return l.connection(ctx, i) })
+}
+
+// together runs n clients at the same time and adds up what came back.
+func together(n int, client func(i int) result) result {
 	begin := time.Now()
-	parts := make([]result, l.connections)
+	parts := make([]result, n)
 	var wg sync.WaitGroup
 	for i := range parts {
-		wg.Go(func() { parts[i] = l.connection(ctx, i) })
+		wg.Go(func() { parts[i] = client(i) })
 	}
 	wg.Wait()
 	total := result{elapsed: time.Since(begin)}
@@ -62,6 +71,14 @@ func (l load) run(ctx context.Context) result {
 	}
 	slices.Sort(total.latencies)
 	return total
+}
+
+// fail counts a request that went wrong.
+func (r *result) fail(err error) {
+	r.failed++
+	if r.firstFail == "" {
+		r.firstFail = err.Error()
+	}
 }
 
 func (l load) connection(ctx context.Context, number int) result {
@@ -85,10 +102,7 @@ func (l load) connection(ctx context.Context, number int) result {
 		begin := time.Now()
 		again, err := l.exchange(&c, l.requests[n%len(l.requests)])
 		if err != nil {
-			r.failed++
-			if r.firstFail == "" {
-				r.firstFail = err.Error()
-			}
+			r.fail(err)
 		} else {
 			r.answered++
 			r.latencies = append(r.latencies, time.Since(begin))
@@ -103,11 +117,12 @@ func (l load) connection(ctx context.Context, number int) result {
 
 func (l load) exchange(c **client, request []byte) (again bool, err error) {
 	if *c == nil {
-		if *c, err = dial(l.addr); err != nil {
+		if *c, err = dial(l.addr, l.secure, l.buffer); err != nil {
 			return false, err
 		}
 	}
-	return (*c).do(request)
+	again, err = (*c).do(request)
+	return again && !l.fresh, err
 }
 
 // client is one keep-alive connection. It reads as much of HTTP/1.1 as the servers here send: a status, Content-Length,
@@ -117,12 +132,15 @@ type client struct {
 	in   *bufio.Reader
 }
 
-func dial(addr string) (*client, error) {
+func dial(addr string, secure *tls.Config, buffer int) (*client, error) {
 	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}
-	return &client{conn: conn, in: bufio.NewReader(conn)}, nil
+	if secure != nil {
+		conn = tls.Client(conn, secure) // shakes hands with the first write
+	}
+	return &client{conn: conn, in: bufio.NewReaderSize(conn, max(buffer, 4096))}, nil
 }
 
 func (c *client) close() {
@@ -161,15 +179,14 @@ func (c *client) do(request []byte) (again bool, err error) {
 			if length, err = strconv.Atoi(string(value)); err != nil {
 				return false, err
 			}
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			length = chunked
 		case bytes.EqualFold(name, []byte("Connection")) && bytes.EqualFold(value, []byte("close")):
 			again = false
 		}
 	}
-	if length < 0 {
-		return false, errors.New(status + " without Content-Length")
-	}
-	if _, err := c.in.Discard(length); err != nil {
-		return false, err
+	if err := c.skip(length); err != nil {
+		return false, fmt.Errorf("%s: %w", status, err)
 	}
 	if !ok {
 		return again, fmt.Errorf("answered %s", status)
@@ -177,14 +194,55 @@ func (c *client) do(request []byte) (again bool, err error) {
 	return again, nil
 }
 
+// chunked stands for the length of a body that says it as it goes.
+const chunked = -2
+
+// skip reads a body and drops it.
+func (c *client) skip(length int) error {
+	switch {
+	case length >= 0:
+		_, err := c.in.Discard(length)
+		return err
+	case length != chunked:
+		return errors.New("neither Content-Length nor Transfer-Encoding")
+	}
+	for {
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 32)
+		if err != nil {
+			return err
+		}
+		if _, err := c.in.Discard(int(n) + 2); err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+	}
+}
+
 // get builds the request the load sends: what a browser or a client library would at least send.
 func get(host, path string) []byte {
 	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
 }
 
+// getOnce is get for a connection that the server closes afterwards: the ports in TIME_WAIT are then not the load's.
+func getOnce(host, path string) []byte {
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: bench\r\nAccept: */*\r\nConnection: close\r\n\r\n")
+}
+
+// post builds a request with a body of n bytes.
+func post(host, path string, n int) []byte {
+	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: */*\r\nContent-Length: %d\r\n\r\n", path, host, n)
+	return append([]byte(head), bytes.Repeat([]byte{'x'}, n)...)
+}
+
 // ask sends one request on a connection of its own and reports whether the answer is 200.
 func ask(addr string, request []byte) bool {
-	c, err := dial(addr)
+	c, err := dial(addr, nil, 0)
 	if err != nil {
 		return false
 	}

@@ -13,12 +13,15 @@ import (
 
 // effort is how long and how often things are measured.
 type effort struct {
-	rounds   int
-	window   time.Duration // of load on one server
-	swaps    int
-	sizes    []int // routes beyond 1
-	streams  int
-	deadline time.Duration
+	rounds int
+	window time.Duration // of load on one server
+	// of the other workloads
+	kindRounds int
+	kindWindow time.Duration
+	swaps      int
+	sizes      []int // routes beyond 1
+	streams    int
+	deadline   time.Duration
 }
 
 // The closed loop's width: enough that every server always has work, few enough that no queue is measured.
@@ -34,7 +37,7 @@ type sample struct {
 
 // measure loads the subjects in turn, A B C A B C, so that what the machine does besides falls on all of them alike. The
 // first round warms up and is dropped. A subject that fails is left out from then on, and has no samples.
-func measure(ctx context.Context, subjects []*subject, e effort, progress func(string)) (map[string][]sample, error) {
+func measure(ctx context.Context, w workload, subjects []*subject, e effort, progress func(string)) (map[string][]sample, error) {
 	out, failed := map[string][]sample{}, map[string]error{}
 	for round := range e.rounds + 1 {
 		for _, s := range subjects {
@@ -45,7 +48,7 @@ func measure(ctx context.Context, subjects []*subject, e effort, progress func(s
 			if round == 0 {
 				window = min(window, time.Second)
 			}
-			got, err := once(ctx, s, window)
+			got, err := once(ctx, w, s, window)
 			if err != nil {
 				failed[s.name] = err
 				delete(out, s.name)
@@ -58,12 +61,15 @@ func measure(ctx context.Context, subjects []*subject, e effort, progress func(s
 	return out, errors.Join(slices.Collect(maps.Values(failed))...)
 }
 
-func once(ctx context.Context, s *subject, window time.Duration) (sample, error) {
+func once(ctx context.Context, w workload, s *subject, window time.Duration) (sample, error) {
 	before, err := s.process.usage()
 	if err != nil {
 		return sample{}, err
 	}
-	r := load{addr: s.addr, requests: s.requests, connections: connections, duration: window}.run(ctx)
+	r, err := w.run(ctx, s, window)
+	if err != nil {
+		return sample{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return sample{}, err
 	}
@@ -102,6 +108,10 @@ func ratio(a, b []sample, of func(sample) float64) float64 {
 
 func cpuOf(s sample) float64  { return float64(s.cpu) }
 func rateOf(s sample) float64 { return s.rate }
+
+func cpuTime(s sample) time.Duration { return s.cpu }
+func p50Of(s sample) time.Duration   { return s.p50 }
+func p99Of(s sample) time.Duration   { return s.p99 }
 
 // idleStreams opens n event streams through the subject, waits for the first event of each, and returns the resident memory
 // each adds.

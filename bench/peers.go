@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,54 +12,96 @@ import (
 // subject is one running server under measurement.
 type subject struct {
 	name     string
-	addr     string
-	requests [][]byte
+	addr     string   // plain HTTP
+	secure   string   // TLS, with HTTP/2 where it speaks it; empty: it has none
+	http2    bool     // on secure
+	host     string   // to ask for
+	prefix   string   // of every path
+	requests [][]byte // of the plain load
 	process  *process
 }
 
-// peers starts what gwrun is compared with. What is not installed comes back as a note.
-func peers(ctx context.Context, dir, to string) (found []*subject, notes []string, err error) {
+// site is what a peer is configured for: to proxy everything from two addresses to one server, with keep-alive on both sides,
+// without a log, and without keeping bodies.
+type site struct {
+	dir           string // of the peer's own
+	plain, secure string // addresses to listen on
+	to            string // host:port
+	identity      identity
+}
+
+// peer is one server that gwrun is compared with.
+type peer struct {
+	name, program string
+	secure, http2 bool
+	args          func(s site) ([]string, error)
+}
+
+// peerList names the peers in the order of the table.
+func peerList(self string) []peer {
+	return []peer{
+		{name: "nginx", program: "nginx", secure: true, http2: true, args: nginxArgs},
+		{name: "HAProxy", program: "haproxy", secure: true, http2: true, args: haproxyArgs},
+		{name: "Caddy", program: "caddy", secure: true, http2: true, args: caddyArgs},
+		{name: "Fastify", program: "node", secure: true, args: fastifyArgs},
+		{name: "bare Go relay", program: self, args: func(s site) ([]string, error) {
+			return []string{"-serve", "relay", "-listen", s.plain, "-to", s.to}, nil
+		}},
+		{name: "httputil.ReverseProxy", program: self, args: func(s site) ([]string, error) {
+			return []string{"-serve", "reverseproxy", "-listen", s.plain, "-to", s.to}, nil
+		}},
+	}
+}
+
+// startPeers starts what gwrun is compared with. What cannot be is told by a note.
+func startPeers(ctx context.Context, dir, to string, id identity) (found []*subject, notes []string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, peer := range []struct {
-		name, program string
-		args          func(listen string) ([]string, error)
-	}{
-		{"nginx", "nginx", func(listen string) ([]string, error) { return nginxArgs(dir, listen, to) }},
-		{"HAProxy", "haproxy", func(listen string) ([]string, error) { return haproxyArgs(dir, listen, to) }},
-		{"bare Go relay", self, func(listen string) ([]string, error) {
-			return []string{"-serve", "relay", "-listen", listen, "-to", to}, nil
-		}},
-		{"httputil.ReverseProxy", self, func(listen string) ([]string, error) {
-			return []string{"-serve", "reverseproxy", "-listen", listen, "-to", to}, nil
-		}},
-	} {
-		program, err := lookPath(peer.program)
+	for _, p := range peerList(self) {
+		s, err := p.start(ctx, filepath.Join(dir, p.name), to, id)
 		if err != nil {
-			notes = append(notes, peer.name+" is not installed: left out.")
+			notes = append(notes, fmt.Sprintf("%s is left out: %s", p.name, err))
 			continue
-		}
-		listen, err := freeAddress()
-		if err != nil {
-			return nil, nil, err
-		}
-		args, err := peer.args(listen)
-		if err != nil {
-			return nil, nil, err
-		}
-		p, err := start(ctx, peer.name, program, args...)
-		if err != nil {
-			return nil, nil, err
-		}
-		s := &subject{name: peer.name, addr: listen, requests: [][]byte{get("plain.example.com", "/")}, process: p}
-		if err := p.wait(ctx, 10*time.Second, func() bool { return ask(s.addr, s.requests[0]) }); err != nil {
-			return nil, nil, err
 		}
 		found = append(found, s)
 	}
-	return found, notes, nil
+	return found, notes, ctx.Err()
+}
+
+func (p peer) start(ctx context.Context, dir, to string, id identity) (*subject, error) {
+	program, err := lookPath(p.program)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not installed", p.program)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	st := site{dir: dir, to: to, identity: id}
+	for _, address := range []*string{&st.plain, &st.secure} {
+		if *address, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	args, err := p.args(st)
+	if err != nil {
+		return nil, err
+	}
+	process, err := start(ctx, p.name, program, args...)
+	if err != nil {
+		return nil, err
+	}
+	s := &subject{name: p.name, addr: st.plain, host: "plain.example.com", http2: p.http2, process: process}
+	if p.secure {
+		s.secure = st.secure
+	}
+	s.requests = [][]byte{get(s.host, "/")}
+	if err := process.wait(ctx, 10*time.Second, func() bool { return ask(s.addr, s.requests[0]) }); err != nil {
+		process.stop()
+		return nil, err
+	}
+	return s, nil
 }
 
 // lookPath also finds what Debian keeps for root.
@@ -69,62 +110,4 @@ func lookPath(name string) (string, error) {
 		return path, nil
 	}
 	return exec.LookPath(filepath.Join("/usr/sbin", name))
-}
-
-// nginxArgs writes a configuration that does what gwrun is asked to: proxy with keep-alive on both sides, log nothing.
-func nginxArgs(dir, listen, to string) ([]string, error) {
-	user := ""
-	if os.Getuid() == 0 {
-		user = "user root;\n" // it must reach its temporary directory
-	}
-	conf := fmt.Sprintf(`daemon off;
-%[1]sworker_processes 2;
-pid %[2]s/nginx.pid;
-error_log stderr error;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  client_body_temp_path %[2]s/nginx-body;
-  proxy_temp_path %[2]s/nginx-proxy;
-  fastcgi_temp_path %[2]s/nginx-fastcgi;
-  uwsgi_temp_path %[2]s/nginx-uwsgi;
-  scgi_temp_path %[2]s/nginx-scgi;
-  keepalive_requests 1000000000;
-  upstream backend { server %[4]s; keepalive 512; keepalive_requests 1000000000; }
-  server {
-    listen %[3]s;
-    location / {
-      proxy_pass http://backend;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host $http_host;
-    }
-  }
-}
-`, user, dir, listen, to)
-	path := filepath.Join(dir, "nginx.conf")
-	return []string{"-p", dir, "-c", path, "-e", "stderr"}, os.WriteFile(path, []byte(conf), 0o644)
-}
-
-func haproxyArgs(dir, listen, to string) ([]string, error) {
-	if _, _, err := net.SplitHostPort(listen); err != nil {
-		return nil, err
-	}
-	conf := fmt.Sprintf(`global
-  nbthread 2
-  maxconn 4096
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 30s
-  timeout server 30s
-  http-reuse always
-frontend in
-  bind %s
-  default_backend out
-backend out
-  server one %s
-`, listen, to)
-	path := filepath.Join(dir, "haproxy.cfg")
-	return []string{"-db", "-f", path}, os.WriteFile(path, []byte(conf), 0o644)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -101,17 +102,35 @@ type usage struct {
 // usage sums utime and stime of all threads, of the process and of every descendant: servers with worker processes are
 // measured whole, and with nothing of the load or the upstream in it.
 func (p *process) usage() (usage, error) {
-	family := map[int]bool{p.cmd.Process.Pid: true}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	members, err := p.family()
 	if err != nil {
 		return usage{}, err
 	}
-	type entry struct {
-		parent int
-		cpu    time.Duration
-		rss    int64
+	var u usage
+	for _, m := range members {
+		u.cpu += m.cpu
+		u.rss += m.rss
 	}
-	all := map[int]entry{}
+	if u.rss == 0 {
+		return usage{}, errors.New(p.name + " is gone: " + p.out.String())
+	}
+	return u, nil
+}
+
+// member is one process of a family.
+type member struct {
+	usage
+	parent int
+}
+
+// family is the process and every descendant, by process id.
+func (p *process) family() (map[int]member, error) {
+	family := map[int]bool{p.cmd.Process.Pid: true}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	all := map[int]member{}
 	for _, name := range stats {
 		raw, err := os.ReadFile(name)
 		if err != nil {
@@ -124,8 +143,8 @@ func (p *process) usage() (usage, error) {
 		}
 		pid, _ := strconv.Atoi(strings.Split(name, "/")[2])
 		number := func(i int) int64 { n, _ := strconv.ParseInt(fields[i], 10, 64); return n }
-		all[pid] = entry{
-			parent: int(number(1)), cpu: time.Duration(number(11)+number(12)) * ticks, rss: number(21) * int64(os.Getpagesize()),
+		all[pid] = member{
+			usage{cpu: time.Duration(number(11)+number(12)) * ticks, rss: number(21) * int64(os.Getpagesize())}, int(number(1)),
 		}
 	}
 	for grown := true; grown; {
@@ -136,15 +155,8 @@ func (p *process) usage() (usage, error) {
 			}
 		}
 	}
-	var u usage
-	for pid := range family {
-		u.cpu += all[pid].cpu
-		u.rss += all[pid].rss
-	}
-	if u.rss == 0 {
-		return usage{}, errors.New(p.name + " is gone: " + p.out.String())
-	}
-	return u, nil
+	maps.DeleteFunc(all, func(pid int, _ member) bool { return !family[pid] })
+	return all, nil
 }
 
 // freeAddress returns a loopback address nothing listens on.

@@ -43,6 +43,16 @@ func table(rows []row) string {
 	return b.String()
 }
 
+// kindTable is a table without budgets.
+func kindTable(rows []row) string {
+	var b strings.Builder
+	b.WriteString("| what | measured | x nginx |\n| --- | --- | --- |\n")
+	for _, r := range rows {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.what, r.value, r.ratio)
+	}
+	return b.String()
+}
+
 // surroundings names what the absolute figures depend on.
 func surroundings() string {
 	model := "unknown CPU"
