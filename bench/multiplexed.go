@@ -5,11 +5,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // multiplexed is a load over HTTP/2: on each connection, each stream sends its next request when the last is answered.
@@ -21,21 +18,18 @@ type multiplexed struct {
 }
 
 func (m multiplexed) run(ctx context.Context) (result, error) {
-	transport := &http2.Transport{}
-	conns := make([]*http2.ClientConn, 0, m.connections)
+	var protocols http.Protocols
+	protocols.SetHTTP2(true)
+	transport := &http.Transport{TLSClientConfig: m.secure, Protocols: &protocols}
+	conns := make([]*http.ClientConn, 0, m.connections)
 	defer func() {
 		for _, c := range conns {
 			_ = c.Close()
 		}
 	}()
 	for range m.connections {
-		raw, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", m.addr, m.secure)
+		c, err := transport.NewClientConn(ctx, "https", m.addr)
 		if err != nil {
-			return result{}, err
-		}
-		c, err := transport.NewClientConn(raw)
-		if err != nil {
-			_ = raw.Close()
 			return result{}, err
 		}
 		conns = append(conns, c)
@@ -61,7 +55,7 @@ func (m multiplexed) run(ctx context.Context) (result, error) {
 	}), nil
 }
 
-func (m multiplexed) exchange(ctx context.Context, c *http2.ClientConn) error {
+func (m multiplexed) exchange(ctx context.Context, c *http.ClientConn) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+m.host+m.path, nil)
 	if err != nil {
 		return err
