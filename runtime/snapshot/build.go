@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/suuupra/gateway/runtime/certificate"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/router"
@@ -21,8 +22,8 @@ import (
 	"github.com/suuupra/gateway/schema/ir"
 )
 
-// Builder makes snapshots. It is what stays the same from one to the next. All fields are required; Env.Shared is the Builder's
-// own Shared.
+// Builder makes snapshots. It is what stays the same from one to the next. All fields but the last are required; Env.Shared is
+// the Builder's own Shared.
 type Builder struct {
 	Kinds   []policy.Kind
 	Targets []target.Kind
@@ -30,6 +31,9 @@ type Builder struct {
 	Shared  *Shared
 	Metrics *telemetry.Metrics
 	Tracers *telemetry.Tracers
+
+	// Certificates is how those of the listeners are loaded; nil: the gateway does not open the listeners a bundle names.
+	Certificates *certificate.Env
 }
 
 // Build makes the snapshot of a verified bundle beside prev, from which it takes over every route and pool that did not change.
@@ -59,6 +63,9 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 		return nil, err
 	}
 	if s.Proxies, err = httpmsg.NewProxies(s.Gateway.TrustedProxies); err != nil {
+		return nil, err
+	}
+	if err := b.certificates(s); err != nil {
 		return nil, err
 	}
 	if s.Tracer, err = b.Tracers.Acquire(s.Gateway.Tracing); err != nil {

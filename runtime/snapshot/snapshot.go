@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/certificate"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/router"
@@ -72,6 +73,7 @@ type Snapshot struct {
 
 	shards  map[bundle.Digest][]*Route // by the digest of the shard they came in
 	pools   []*upstream.Pool
+	sets    map[string]*certificate.Set // by the id of their listener
 	metrics *telemetry.Metrics
 	log     *slog.Logger
 	refs    atomic.Int64

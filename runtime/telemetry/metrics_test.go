@@ -77,6 +77,13 @@ func populate(m *Metrics) {
 	m.ObserveConnections(func(yield func(string, int, int)) { yield("http://users:8080", 3, 1) })
 	m.Refused("bad_request")
 	m.AdminDenied("wrong_token")
+	m.HandshakeFailed("public", "plain_http")
+	m.CertificateReloaded("public", false)
+	m.ObserveCertificates(func(yield func(string, string, time.Time)) {
+		for range 2 { // one that a listener has twice
+			yield("public", "file:/tls/tls.crt", time.Unix(3000, 0))
+		}
+	})
 	m.spans.WithLabelValues("exported").Inc()
 	m.ActivationFailed("GW6001")
 	m.Activated(Activation{
