@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"runtime/debug"
 	"sync"
@@ -65,12 +64,14 @@ func New(o Options) *Gateway {
 	g.trim = time.AfterFunc(trimDelay, debug.FreeOSMemory)
 	g.trim.Stop() // until the first swap
 	g.data = engine.New(g, engine.Settings{Limits: startLimits, Timeouts: startTimeouts, MaxConnections: o.MaxConns}, engine.Hooks{
-		Refused:      g.refusedBelow,
-		Panicked:     g.panicked,
-		AcceptFailed: func(err error) { o.Log.Error("accepting connections failed", slog.Any("error", err)) },
+		Refused:         g.refusedBelow,
+		Panicked:        g.panicked,
+		HandshakeFailed: g.handshakeFailed,
+		AcceptFailed:    func(err error) { o.Log.Error("accepting connections failed", slog.Any("error", err)) },
 	})
 	o.Metrics.ObserveClients(func() int64 { return g.data.Stats().Open })
 	o.Metrics.ObserveConnections(g.upstreamConnections)
+	o.Metrics.ObserveCertificates(func(yield func(string, string, time.Time)) { g.holder.Peek().Expiries(yield) })
 	return g
 }
 
@@ -79,9 +80,6 @@ var (
 	startLimits   = ir.Limits{HeaderBytes: 32 << 10, HeaderFields: 100, URLBytes: 8 << 10, BodyBytes: 10 << 20}
 	startTimeouts = ir.Timeouts{ReadHeader: 10_000, BodyIdle: 15_000, KeepAlive: 75_000}
 )
-
-// Listen serves on a listener until the gateway stops.
-func (g *Gateway) Listen(l net.Listener) error { return g.data.Serve(engine.Listener{Listener: l}) }
 
 // Running is the snapshot that serves, without a reference: for looking at its facts.
 func (g *Gateway) Running() *snapshot.Snapshot { return g.holder.Peek() }

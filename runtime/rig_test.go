@@ -95,7 +95,7 @@ func newRig(t testing.TB, o options) *rig {
 	}
 	r.addr = l.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- r.Listen(l) }()
+	go func() { served <- r.Listen(l, ir.Listener{ID: "default"}) }()
 	r.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(o.grace, 5*time.Second))
 		defer cancel()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +42,7 @@ for the example repository is served beside it. The admin API needs no token fro
 		},
 	}
 	cmd.Flags().StringVar(&f.env, "env", "", "environment to serve (default: dev if there is one, else the base)")
-	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to serve on")
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to serve on, in the clear; empty for the listeners of the repository")
 	cmd.Flags().StringVar(&f.demo, "demo", "127.0.0.1:18081", "address of the demo upstream; empty for none")
 	return cmd
 }
@@ -75,15 +74,30 @@ func (f *devFlags) run(ctx context.Context, path string, stdout, stderr io.Write
 			f.demo = ""
 		}
 	}
-	if err := s.listenData(ctx); err != nil {
-		cancel()
-		return errors.Join(err, s.stop())
-	}
-	fmt.Fprintf(stderr, "gwrun: serving %s on http://%s; edit a file and save it\n", path, s.address())
-	p.follow(ctx, s, stderr, func(first bool, prog *ir.Program) {
-		if first {
-			f.greet(stderr, s.address(), prog)
+	listen := func() error {
+		if err := s.listenData(ctx); err != nil {
+			return err
 		}
+		fmt.Fprintf(stderr, "gwrun: serving %s on %s; edit a file and save it\n", path, s.url())
+		return nil
+	}
+	if f.listen != "" {
+		if err := listen(); err != nil {
+			cancel()
+			return errors.Join(err, s.stop())
+		}
+	}
+	p.follow(ctx, s, stderr, func(first bool, prog *ir.Program) {
+		if !first {
+			return
+		}
+		if f.listen == "" { // the listeners are those of what went live
+			if err := listen(); err != nil {
+				s.failed <- err
+				return
+			}
+		}
+		f.greet(stderr, s.url(), prog)
 	})
 	err = s.stop()
 	cancel()
@@ -93,27 +107,10 @@ func (f *devFlags) run(ctx context.Context, path string, stdout, stderr io.Write
 	return err
 }
 
-// address is where a browser on this machine finds the gateway.
-func (s *station) address() string {
-	s.status.mu.Lock()
-	defer s.status.mu.Unlock()
-	for _, l := range s.status.listeners {
-		host, port, err := net.SplitHostPort(l.Address)
-		if err != nil {
-			continue
-		}
-		if ip := net.ParseIP(host); ip != nil && (ip.IsUnspecified() || ip.IsLoopback()) {
-			host = "localhost"
-		}
-		return net.JoinHostPort(host, port)
-	}
-	return s.c.Listen
-}
-
 // greet prints what to try.
-func (f *devFlags) greet(w io.Writer, address string, p *ir.Program) {
+func (f *devFlags) greet(w io.Writer, url string, p *ir.Program) {
 	fmt.Fprintln(w, "\ntry:")
-	fmt.Fprintf(w, "  curl http://%s/health\n", address)
+	fmt.Fprintf(w, "  curl %s/health\n", url)
 	shown := 0
 	for i := range p.Routes {
 		m := &p.Routes[i].Match
@@ -128,15 +125,15 @@ func (f *devFlags) greet(w io.Writer, address string, p *ir.Program) {
 		if m.Host != "" {
 			line += " -H 'Host: " + strings.Replace(m.Host, "*", "www", 1) + "'"
 		}
-		fmt.Fprintf(w, "  %-64s # route %s\n", line+" http://"+address+samplePath(m.Path), p.Routes[i].ID)
+		fmt.Fprintf(w, "  %-64s # route %s\n", line+" "+url+samplePath(m.Path), p.Routes[i].ID)
 	}
 	if p.Gateway.Admin.APIEnabled {
-		fmt.Fprintf(w, "  curl http://%s/admin/status\n", address)
+		fmt.Fprintf(w, "  curl %s/admin/status\n", url)
 		if p.Gateway.Admin.DashboardUIEnabled {
-			fmt.Fprintf(w, "  open http://%s/admin/ui\n", address)
+			fmt.Fprintf(w, "  open %s/admin/ui\n", url)
 		}
 	}
-	fmt.Fprintf(w, "  curl http://%s/metrics\n\n", address)
+	fmt.Fprintf(w, "  curl %s/metrics\n\n", url)
 }
 
 // samplePath makes a path that a pattern takes.

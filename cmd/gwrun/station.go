@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	goruntime "runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/suuupra/gateway/runtime/engine"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/secret"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/state"
 	"github.com/suuupra/gateway/runtime/telemetry"
@@ -44,6 +44,9 @@ type station struct {
 	ownServer *engine.Server // nil: reserved paths are on the data listeners
 	status    *status
 	drift     *drift.Watcher // nil: no repository to compare with
+
+	secrets *secret.Store
+	opened  openListeners
 
 	serving sync.WaitGroup
 	failed  chan error // a listener that ended by itself
@@ -70,6 +73,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		Metrics: s.metrics, Log: log, Build: about, Instance: instance(), Transport: collectorTransport(),
 	})
 	s.access = telemetry.NewAccessLog(o.out, o.colour, s.metrics, log)
+	s.secrets = secret.New(log)
 	s.status = &status{started: time.Now(), mode: c.Sync}
 	s.own = admin.New(admin.Options{
 		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Secrets: s.status, Reload: o.reload, Bundle: s.status.archive,
@@ -81,11 +85,11 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	})
 	s.status.gateway = s.gateway
 	s.activator = activate.New(activate.Options{
-		Trust: o.trust, Environment: c.Env, Runtime: build.Version, Mode: activate.Mode(c.Sync), Swap: s.gateway.Swap,
+		Trust: o.trust, Environment: c.Env, Runtime: build.Version, Mode: activate.Mode(c.Sync), Swap: s.swap,
 		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now,
 		Builder: &snapshot.Builder{
 			Kinds: toolchain.Kinds(), Targets: toolchain.Targets(), Shared: snapshot.NewShared(), Metrics: s.metrics, Tracers: s.tracers,
-			Env: policy.Env{Log: log, Now: time.Now},
+			Env: policy.Env{Log: log, Now: time.Now}, Certificates: s.certificates(),
 		},
 	})
 	s.status.activator = s.activator
@@ -134,36 +138,6 @@ var (
 	ownTimeouts = ir.Timeouts{ReadHeader: 5_000, BodyIdle: 10_000, KeepAlive: 60_000}
 )
 
-// listenData opens the data listeners: those of --listen, else those the running bundle names, else :8080.
-func (s *station) listenData(ctx context.Context) error {
-	var addresses []ir.Listener
-	if s.c.Listen != "" {
-		for _, a := range strings.Split(s.c.Listen, ",") {
-			addresses = append(addresses, ir.Listener{ID: a, Address: a})
-		}
-	} else if addresses = s.gateway.Running().Gateway.Listeners; len(addresses) == 0 {
-		addresses = []ir.Listener{{ID: "default", Address: ":8080"}}
-	}
-	for _, a := range addresses {
-		l, err := listen(ctx, a.Address)
-		if err != nil {
-			return err
-		}
-		s.status.listening(a.ID, l.Addr())
-		s.log.Info("listening", slog.String("listener", a.ID), slog.String("address", l.Addr().String()))
-		s.serve(a.ID, func() error { return s.gateway.Listen(l) })
-	}
-	return nil
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	return l, nil
-}
-
 func (s *station) serve(id string, serve func() error) {
 	s.serving.Go(func() {
 		if err := serve(); err != nil {
@@ -189,6 +163,7 @@ func (s *station) stop() error {
 	defer done()
 	errs = append(errs, s.access.Close(flush))
 	s.tracers.Close()
+	s.secrets.Close()
 	return errors.Join(errs...)
 }
 
