@@ -146,15 +146,17 @@ func (u *Unit) unknownEnvironment(name string) diag.Diagnostic {
 	return d
 }
 
+// said tells diagnostics apart.
+type said struct {
+	pos     diag.Pos
+	code    diag.Code
+	message string
+}
+
 // Validate compiles the base and every environment, or only the one named, and merges what they have to say: a mistake of
 // the base is reported once, one that shows only in an environment names it.
 func (u *Unit) Validate(environment string) []diag.Diagnostic {
 	var all diag.List
-	type said struct {
-		pos     diag.Pos
-		code    diag.Code
-		message string
-	}
 	seen := map[said]bool{}
 	add := func(o *Output) {
 		for _, d := range o.Diags.Sorted() {

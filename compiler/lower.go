@@ -1,11 +1,8 @@
 package compiler
 
 import (
-	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/schema"
@@ -13,9 +10,6 @@ import (
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )
-
-// forwardSettings are the fields of a policy that configure forwarding; every other field is a policy kind.
-var forwardSettings = map[string]bool{"timeout": true, "timeouts": true}
 
 // lowered is one environment in compiled form, in no particular order.
 type lowered struct {
@@ -34,6 +28,7 @@ type lowerer struct {
 	policies map[string]*object
 	named    map[string]*object
 	bare     map[*schema.Node]*schema.Node // named policies as a route would write them
+	said     map[said]bool                 // of the settings of forwarding
 	out      *lowered
 }
 
@@ -41,7 +36,7 @@ type lowerer struct {
 func lower(in *resolved, m *memo, opts *Options, diags *diag.List) *lowered {
 	l := &lowerer{
 		in: in, memo: m, opts: opts, diags: diags, policies: in.byID[kindPolicy], named: in.byID[kindUpstream],
-		bare: map[*schema.Node]*schema.Node{}, out: &lowered{upstreams: map[string]ir.Upstream{}},
+		bare: map[*schema.Node]*schema.Node{}, said: map[said]bool{}, out: &lowered{upstreams: map[string]ir.Upstream{}},
 	}
 	routes := len(in.objects[kindRoute])
 	l.out.routes = make([]ir.Route, 0, routes)
@@ -62,97 +57,10 @@ func (l *lowerer) gateway() {
 		v1.Decode(l.in.gateway, "gateway", &g, l.diags)
 	}
 	l.out.gateway = lowerGateway(&g)
+	if l.in.gateway != nil {
+		checkListeners(site{l.in.gateway, "gateway", l.diags}, &g)
+	}
 	l.out.origins.add("gateway", "", l.in.gateway)
-}
-
-func (l *lowerer) upstream(o *object) {
-	var u v1.Upstream
-	v1.Decode(o.node, o.path, &u, l.diags)
-	out := upstreamSettings(&u)
-	out.ID, out.Tenant = o.id, o.tenant
-	out.PrivateAddresses = l.mayDialPrivate(o.tenant)
-	list := o.node.Get("targets")
-	for i, t := range u.Targets {
-		at := list.Items[i].Get("url")
-		path := fmt.Sprintf("%s.targets[%d].url", o.path, i)
-		parsed, err := url.Parse(t.URL)
-		if err != nil {
-			continue // the shape check has said so
-		}
-		scheme := strings.ToLower(parsed.Scheme)
-		if out.Scheme == "" {
-			out.Scheme = scheme
-		}
-		if scheme != out.Scheme {
-			l.diags.Add(diag.Diagnostic{
-				Code: "GW3020", Pos: at.Pos, Width: at.Width, Path: path,
-				Message: fmt.Sprintf("%s is %s, but the first target of upstream %q is %s", t.URL, scheme, o.id, out.Scheme),
-				Notes:   []diag.Note{{Pos: list.Items[0].Get("url").Pos, Message: "the first target"}},
-				Hint:    "an upstream speaks one scheme: make two of it",
-			})
-		}
-		if p := strings.TrimSuffix(parsed.Path, "/"); p != "" {
-			l.diags.Add(diag.Diagnostic{
-				Code: "GW3021", Pos: at.Pos, Width: at.Width, Path: path,
-				Message: fmt.Sprintf("the target of an upstream has path %q, only a route's own target.url may have one", parsed.Path),
-				Hint:    fmt.Sprintf("write %s://%s here, and give routes that need the path a target.url", scheme, parsed.Host),
-			})
-		}
-		l.address(o.tenant, parsed, at, path)
-		out.Endpoints = append(out.Endpoints, ir.Endpoint{Address: hostPort(parsed)})
-	}
-	l.out.upstreams[o.id] = out
-	l.out.origins.add("upstreams/"+o.id, "", o.node)
-}
-
-// inline makes the upstream that a route's url stands for. Routes of one owner that name one origin share it.
-func (l *lowerer) inline(tenant string, u *url.URL) *ir.Upstream {
-	out := upstreamSettings(&v1.Upstream{})
-	out.Scheme = strings.ToLower(u.Scheme)
-	out.ID = out.Scheme + "://" + hostPort(u)
-	if tenant != "" { // another owner, other rules for what may be dialled
-		out.ID += "#" + tenant
-	}
-	out.Tenant, out.PrivateAddresses = tenant, l.mayDialPrivate(tenant)
-	out.Endpoints = []ir.Endpoint{{Address: hostPort(u)}}
-	return &out
-}
-
-// mayDialPrivate: the base may name private addresses, an identity service next door is the normal case; a tenant may
-// only if its grant says so.
-func (l *lowerer) mayDialPrivate(tenant string) bool {
-	if tenant == "" {
-		return true
-	}
-	n := l.in.grants[tenant].Get("allowPrivateAddresses")
-	return n != nil && n.Bool
-}
-
-// address refuses literal addresses that would never be dialled. Names are checked when they are dialled.
-func (l *lowerer) address(tenant string, u *url.URL, at *schema.Node, path string) {
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	loopbackName := host == "localhost" || strings.HasSuffix(host, ".localhost")
-	refused := func(private bool) bool {
-		if loopbackName {
-			return !private
-		}
-		ip, err := netip.ParseAddr(host)
-		return err == nil && l.opts.Dial != nil && l.opts.Dial(ip, private) != nil
-	}
-	switch {
-	case refused(true):
-		l.diags.Add(diag.Diagnostic{
-			Code: "GW3022", Pos: at.Pos, Width: at.Width, Path: path,
-			Message: fmt.Sprintf("%s is a link-local, metadata, multicast or reserved address, which the gateway never dials", host),
-			Hint:    "name the service by its own address or DNS name; metadata services are out of reach on purpose",
-		})
-	case !l.mayDialPrivate(tenant) && refused(false):
-		l.diags.Add(diag.Diagnostic{
-			Code: "GW3023", Pos: at.Pos, Width: at.Width, Path: path,
-			Message: fmt.Sprintf("tenant %q may not send requests to %s, which is not a public address", tenant, host),
-			Hint:    "only tenants/" + tenant + "/tenant.yaml grants: tenant.allowPrivateAddresses: true",
-		})
-	}
 }
 
 func (l *lowerer) route(o *object) {
@@ -244,6 +152,9 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 		}
 	}
 	r.route.Forward = forwardOf(&p)
+	if r.policy != nil {
+		l.checkForward(r.policy, path, &p)
+	}
 }
 
 // withoutID is a named policy as a route's policy would be written.
@@ -251,17 +162,4 @@ func withoutID(n *schema.Node) *schema.Node {
 	out := *n
 	out.Fields = slices.DeleteFunc(slices.Clone(n.Fields), func(f schema.Field) bool { return f.Name == "id" })
 	return &out
-}
-
-// hostPort is the address to dial: the port is always said.
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
-	}
-	host := strings.ToLower(u.Hostname())
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return host + ":" + port
 }

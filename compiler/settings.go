@@ -29,8 +29,11 @@ func lowerGateway(g *v1.Gateway) ir.Gateway {
 			SamplePerMil: int64(math.Round(*g.Telemetry.Tracing.SampleRatio * 1000)),
 		},
 	}
-	for _, l := range g.Listeners {
-		out.Listeners = append(out.Listeners, ir.Listener{ID: l.ID, Address: l.Address})
+	for i := range g.Listeners {
+		out.Listeners = append(out.Listeners, listenerOf(&g.Listeners[i], out.TrustedProxies))
+	}
+	if s := g.LoadShedding; s != nil && s.Enabled {
+		out.LoadShedding = &ir.LoadShedding{TargetDelay: int64(*s.TargetDelay), MaxPercent: *s.MaxPercent, MaxInFlight: *s.MaxInFlight}
 	}
 	if a := g.Admin; a != nil {
 		out.Admin = ir.Admin{
@@ -53,26 +56,4 @@ func prefixes(list []string) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// upstreamSettings are the settings of an upstream, defaults filled in. Inline upstreams have the defaults alone.
-func upstreamSettings(u *v1.Upstream) ir.Upstream {
-	u.ApplyDefaults()
-	return ir.Upstream{
-		Host:           u.Host,
-		ConnectTimeout: int64(*u.ConnectTimeout),
-		IdleTimeout:    int64(*u.IdleTimeout),
-		MaxIdle:        *u.MaxIdleConnections,
-		MaxConnections: *u.MaxConnections,
-	}
-}
-
-// forwardOf are the settings of the forward phase, defaults filled in.
-func forwardOf(p *v1.RoutePolicy) ir.Forward {
-	p.ApplyDefaults()
-	return ir.Forward{
-		Timeout:       int64(*p.Timeout),
-		HeaderTimeout: int64(*p.Timeouts.Header),
-		IdleTimeout:   int64(*p.Timeouts.Idle),
-	}
 }

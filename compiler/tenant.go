@@ -94,16 +94,13 @@ func (c *checker) touchedUse(t *touch, use *schema.Field) {
 			continue // a dangling reference, reported as such
 		}
 		for _, f := range p.node.Fields {
-			if !ungoverned(f.Name) && !granted(c.in.grants[t.tenant], "policyKinds", f.Name) {
+			if !ungoverned[f.Name] && !granted(c.in.grants[t.tenant], "policyKinds", f.Name) {
 				c.diags.Add(c.ungranted(t.tenant, use.Pos, len(use.Name), t.by.path+".use",
 					fmt.Sprintf("tenant %q may not say which policies route %q uses: %q holds the policy %s", t.tenant, t.before.id, id, f.Name), "policyKinds"))
 			}
 		}
 	}
 }
-
-// ungoverned reports whether a field of a policy needs no grant.
-func ungoverned(field string) bool { return field == "id" || forwardSettings[field] }
 
 // owned checks one object of a tenant against its grant.
 func (c *checker) owned(o *object) {
@@ -114,6 +111,8 @@ func (c *checker) owned(o *object) {
 		c.ownedPolicies(o.tenant, o.node.Get("policy"), nil, o.path+".policy")
 	case kindPolicy:
 		c.ownedPolicies(o.tenant, o.node, nil, o.path)
+	case kindUpstream:
+		c.secrets(o)
 	}
 }
 
@@ -124,7 +123,7 @@ func (c *checker) ownedPolicies(tenant string, n *schema.Node, at *schema.Field,
 	}
 	for i := range n.Fields {
 		f := &n.Fields[i]
-		if ungoverned(f.Name) || granted(c.in.grants[tenant], "policyKinds", f.Name) {
+		if ungoverned[f.Name] || granted(c.in.grants[tenant], "policyKinds", f.Name) {
 			continue
 		}
 		where, verb := f, "use"

@@ -75,7 +75,53 @@ var referenceCodes = []Explanation{
 		Why: "this compiler does not have the kind of target", Fix: "use type http, or a newer compiler",
 	},
 	{
+		Code: "GW3025", Title: "discovery that a tenant may not use",
+		Why: "the gateway asks a source of discovery inside its own network and with its own rights, and is told addresses of that network",
+		Fix: "name the servers under targets, or have allowPrivateAddresses granted; a kubeconfig is never a tenant's",
+	},
+	{
 		Code: "GW3030", Title: "unknown environment",
 		Why: "an environment exists if environments/<env>/ holds a file", Fix: "check the spelling, or add the folder",
+	},
+	{
+		Code: "GW3040", Title: "settings that contradict each other",
+		Why: "both cannot hold, and whichever won would surprise the author of the other one",
+		Fix: "change one of the two; the message says which bound is broken",
+		Bad: "health: { http: {}, interval: 1s, timeout: 2s }", Good: "health: { http: {}, interval: 3s, timeout: 2s }",
+	},
+	{
+		Code: "GW3041", Title: "a setting without effect",
+		Why: "somebody relies on it, or will; a setting that changes nothing is most often a misunderstanding",
+		Fix: "remove it, or change what keeps it from having an effect",
+		Bad: "targets: [{ url: \"http://a\", weight: 3 }, { url: \"http://b\" }]", Good: "targets: [{ url: \"http://a\", weight: 3 }, { url: \"http://b\" }]\nloadBalancing: { strategy: weighted }",
+	},
+	{
+		Code: "GW3042", Title: "a setting that needs another one",
+		Why: "alone it does not do what it says: requests would not stick to a server, nothing would be repeated, nobody would be believed",
+		Fix: "add what the hint names, or leave the setting out",
+		Bad: "loadBalancing: { strategy: maglev }", Good: "loadBalancing: { strategy: maglev, hashOn: [{ cookie: session }] }",
+	},
+	{
+		Code: "GW3043", Title: "TLS settings of servers that speak plain http",
+		Why: "whoever reads the settings believes that the connection is encrypted and the server verified, and neither would be true",
+		Fix: "write https in the urls of the targets, or as scheme beside discovery; or leave tls out",
+		Bad: "targets: [{ url: \"http://users:8080\" }]\ntls: { ca: file:/etc/gwrun/ca.pem }", Good: "targets: [{ url: \"https://users:8443\" }]\ntls: { ca: file:/etc/gwrun/ca.pem }",
+	},
+	{
+		Code: "GW3044", Title: "certificates are not verified",
+		Why: "encryption with nobody in particular keeps out no one who stands in between",
+		Fix: "give the issuer of the server's certificate as tls.ca, or the name it is for as tls.sni",
+		Bad: "tls: { skipVerify: true }", Good: "tls: { ca: file:/etc/gwrun/ca.pem, sni: users.internal }",
+	},
+	{
+		Code: "GW3045", Title: "a gRPC check of servers that speak HTTP/1.1",
+		Why: "gRPC needs HTTP/2: either the check fails on a healthy server, or requests fail on one that passes",
+		Fix: "write protocol: http2, or give the check a port of its own",
+		Bad: "targets: [{ url: \"http://users:8080\" }]\nhealth: { grpc: {} }", Good: "targets: [{ url: \"http://users:8080\" }]\nprotocol: http2\nhealth: { grpc: {} }",
+	},
+	{
+		Code: "GW3046", Title: "a certificate twice",
+		Why: "the first of two equal certificates answers, so the second one was meant to be another, or its key never comes to use",
+		Fix: "remove one of them, or correct the reference",
 	},
 }

@@ -33,8 +33,8 @@ var schemaCodes = []Explanation{
 		Bad: "policy: { waf: { mode: block } }", Good: "policy: { timeout: 10s }",
 	},
 	{
-		Code: "GW2034", Title: "exactly one of two fields",
-		Why: "the two fields say the same thing in two ways; with both it is unclear which one holds, with none nothing is said",
+		Code: "GW2034", Title: "exactly one of several fields",
+		Why: "the fields say the same thing in different ways; with two it is unclear which one holds, with none nothing is said",
 		Fix: "keep one of them",
 		Bad: "target: { type: http, url: \"http://users:8080\", upstream: users }", Good: "target: { type: http, upstream: users }",
 	},
@@ -117,9 +117,9 @@ var schemaCodes = []Explanation{
 		Bad: "tenant: { hosts: [a..example.com] }", Good: "tenant: { hosts: [a.example.com] }",
 	},
 	{
-		Code: "GW2127", Title: "header a route cannot match on",
+		Code: "GW2127", Title: "header that cannot be used here",
 		Why: "Host has its own field, whose rules decide between routes; fields of one connection (RFC 9110, section 7.6.1) are the gateway's to answer, and differ between HTTP/1.1 and HTTP/2",
-		Fix: "use matcher.host, or match on another header",
+		Fix: "use matcher.host, or name another header",
 		Bad: "matcher: { path: /users, headers: { host: api.example.com } }", Good: "matcher: { path: /users, host: api.example.com }",
 	},
 	{
@@ -133,5 +133,11 @@ var schemaCodes = []Explanation{
 		Why: "whoever can read the repository, a clone of it, or a log of its build has the secret, and removing the line leaves it in the history",
 		Fix: "withdraw the secret and issue another one, remove it from the file, and hand it to the gateway by other means; the line is not shown on purpose",
 		Bad: "url: http://user:password@users:8080", Good: "url: http://users:8080",
+	},
+	{
+		Code: "GW2191", Title: "no reference to a secret",
+		Why: "a field for a secret takes only the name of one, env:NAME or file:/absolute/path in its normal form, so that the value cannot end up in the repository and a grant covers exactly what it names; the line is not shown, because it may hold the value",
+		Fix: "write a reference; if the value stands there, withdraw it",
+		Bad: "tls: { cert: file:/etc/gwrun/tls.crt, key: tls.key }", Good: "tls: { cert: file:/etc/gwrun/tls.crt, key: file:/etc/gwrun/tls.key }",
 	},
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -49,6 +50,11 @@ func (d *decoder) value(n *schema.Node, v reflect.Value, where *loc) {
 	case reflect.TypeFor[Size]():
 		decodeScaled(d, n, v, where, "size", ParseSize)
 		return
+	case reflect.TypeFor[StatusRange](), reflect.TypeFor[Port]():
+		if n.Kind == schema.Int {
+			v.SetString(strconv.FormatInt(n.Int, 10))
+			return
+		}
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

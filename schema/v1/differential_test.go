@@ -202,10 +202,8 @@ func mutateList(s *shape.Shape, n *schema.Node, used map[string]bool, try func(s
 			try("one element too many", many)
 		}
 	}
-	for i, item := range n.Items {
-		if i == 0 || s.List.Elem.Map == nil {
-			mutate(s.List.Elem, item, used, check)
-		}
+	for _, item := range n.Items {
+		mutate(s.List.Elem, item, used, check)
 	}
 }
 
@@ -222,7 +220,7 @@ func mutateMap(s *shape.Shape, n *schema.Node, used map[string]bool, try func(st
 		child := s.Map.Value
 		if child == nil {
 			child = s.Map.Field(f.Name).Shape
-			if used[s.Name+"."+f.Name] && child.Map == nil {
+			if structs := child.Map != nil || child.List != nil && child.List.Elem.Map != nil; used[s.Name+"."+f.Name] && !structs {
 				continue // another document has been here
 			}
 			used[s.Name+"."+f.Name] = true

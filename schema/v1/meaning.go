@@ -43,6 +43,16 @@ func (w *walker) meaning(s *shape.Shape, n *schema.Node, where *loc) bool {
 		w.hostHeader(n, where)
 	case "policyKind":
 		w.policyKind(n, where)
+	case "secretRef":
+		w.secretRef(n, where)
+	case "dnsName", "sni":
+		w.dnsName(n, where)
+	case "nameServer":
+		w.nameServer(n, where)
+	case "statusRange":
+		w.statusRange(n, where)
+	case "headerName":
+		w.headerName(n, where)
 	}
 	return w.diags.Len() == before
 }
@@ -203,7 +213,11 @@ func reworded(s *shape.Shape, text string) string {
 		if validPort(text) {
 			better = ":" + text
 		}
-	case "host", "hostHeader":
+	case "nameServer":
+		if a, err := netip.ParseAddr(text); err == nil {
+			better = net.JoinHostPort(a.String(), "53")
+		}
+	case "host", "hostHeader", "dnsName", "sni":
 		if host, _, err := net.SplitHostPort(text); err == nil {
 			better = host
 		}

@@ -98,6 +98,10 @@ func bounds(s *shape.Shape) string {
 }
 
 func (w *walker) wrongKind(s *shape.Shape, n *schema.Node, where *loc) {
+	if s.Type == "secretRef" {
+		w.notReference(s, n, where)
+		return
+	}
 	d := at("GW2101", n, where, "%s is %s, must be %s", where.short(), shown(n), wanted(s))
 	switch {
 	case n.Kind == schema.Null:
@@ -115,9 +119,17 @@ func (w *walker) wrongKind(s *shape.Shape, n *schema.Node, where *loc) {
 	case s.Text != nil && s.Number == nil && n.Kind < schema.String:
 		d.Hint = "put it in quotes: " + strconv.Quote(n.Describe())
 	case s.Map != nil && s.Map.Value == nil && n.Kind != schema.List:
-		d.Hint = "known fields: " + strings.Join(fieldNames(s), ", ")
+		d.Hint = knownFields(s)
 	}
 	w.diags.Add(d)
+}
+
+// knownFields lists what an author may write.
+func knownFields(s *shape.Shape) string {
+	if len(s.Map.Fields) == 0 {
+		return "write {}: it has no fields"
+	}
+	return "known fields: " + strings.Join(fieldNames(s), ", ")
 }
 
 func isNumber(s string) bool {
@@ -150,7 +162,7 @@ func (w *walker) notInEnum(s *shape.Shape, n *schema.Node, where *loc) {
 
 func (w *walker) wrongLength(s *shape.Shape, n *schema.Node, where *loc) {
 	t := s.Text
-	if n.Str == "" || s.Type == "duration" {
+	if n.Str == "" || s.Type == "secretRef" || s.Type == "duration" {
 		w.malformed(s, n, where)
 		return
 	}
@@ -164,6 +176,9 @@ func (w *walker) wrongLength(s *shape.Shape, n *schema.Node, where *loc) {
 func (w *walker) malformed(s *shape.Shape, n *schema.Node, where *loc) {
 	code := diag.Code("GW2104")
 	switch s.Type {
+	case "secretRef":
+		w.notReference(s, n, where)
+		return
 	case "duration":
 		code = "GW2111"
 	case "size":
@@ -231,7 +246,7 @@ func (w *walker) unknownField(s *shape.Shape, n *schema.Node, f *schema.Field, w
 		d.Hint = fmt.Sprintf("did you mean %q?", meant)
 		meant, _, _ = strings.Cut(meant, ".")
 	default:
-		d.Hint = "known fields: " + strings.Join(names, ", ")
+		d.Hint = knownFields(s)
 	}
 	w.diags.Add(d)
 	return meant

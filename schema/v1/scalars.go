@@ -105,3 +105,20 @@ func ParseSize(text string) (Size, error) {
 	}
 	return Size(n << by), nil
 }
+
+// StatusRange is a response status, or a range such as "200-299".
+type StatusRange string
+
+// Span returns the first and the last status of the range.
+func (r StatusRange) Span() (from, to int64) {
+	first, last, ok := strings.Cut(string(r), "-")
+	if !ok {
+		last = first
+	}
+	from, _ = strconv.ParseInt(first, 10, 64) // the pattern of the definition leaves digits alone
+	to, _ = strconv.ParseInt(last, 10, 64)
+	return from, to
+}
+
+// Port is the number or the name of a port.
+type Port string

@@ -15,29 +15,70 @@ func (w *walker) together(def string, n *schema.Node, where *loc) bool {
 	before := w.diags.Len()
 	switch def {
 	case "Matcher":
-		w.oneOf(n, where, "path", "pathRegex", "a matcher needs path or pathRegex")
+		w.oneOf(n, where, "a matcher needs path or pathRegex", "path", "pathRegex")
 	case "Target":
-		w.oneOf(n, where, "url", "upstream", "a target of type http needs url or upstream")
+		w.oneOf(n, where, "a target of type http needs url or upstream", "url", "upstream")
 	case "Gateway":
 		w.distinctListeners(n.Get("listeners"), &loc{up: where, name: "listeners", index: -1})
+	case "Upstream":
+		w.oneOf(n, where, where.object(def, n)+" needs targets or discovery", "targets", "discovery")
+	case "Discovery":
+		w.oneOf(n, where, "discovery needs dns, kubernetes or consul", "dns", "kubernetes", "consul")
+	case "Health":
+		w.oneOf(n, where, "health needs http, tcp or grpc", "http", "tcp", "grpc")
+	case "HashPart":
+		w.hashPart(n, where)
+	case "LoadBalancing":
+		w.boundPercent(n, where)
 	}
 	return w.diags.Len() == before
 }
 
-func (w *walker) oneOf(n *schema.Node, where *loc, a, b, none string) {
-	first, second := n.Field(a), n.Field(b)
-	switch {
-	case first == nil && second == nil:
-		w.diags.Add(at("GW2034", n, where, "%s", none))
-	case first != nil && second != nil:
-		if second.Pos.Compare(first.Pos) < 0 {
-			first, second = second, first
+// oneOf wants exactly one of the fields.
+func (w *walker) oneOf(n *schema.Node, where *loc, none string, fields ...string) {
+	var first *schema.Field
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		switch {
+		case !slices.Contains(fields, f.Name):
+		case first == nil:
+			first = f
+		default:
+			if f.Pos.Compare(first.Pos) < 0 {
+				first, f = f, first
+			}
+			a, b := first.Name, f.Name
+			if slices.Index(fields, b) < slices.Index(fields, a) {
+				a, b = b, a
+			}
+			w.diags.Add(diag.Diagnostic{
+				Code: "GW2034", Pos: f.Pos, Width: width(f.Name), Path: (&loc{up: where, name: f.Name, index: -1}).String(),
+				Message: fmt.Sprintf("%s has both %s and %s, must have one of them", where.short(), a, b),
+				Notes:   []diag.Note{{Pos: first.Pos, Message: first.Name + " is here"}},
+			})
 		}
-		w.diags.Add(diag.Diagnostic{
-			Code: "GW2034", Pos: second.Pos, Width: width(second.Name), Path: (&loc{up: where, name: second.Name, index: -1}).String(),
-			Message: fmt.Sprintf("%s has both %s and %s, must have one of them", where.short(), a, b),
-			Notes:   []diag.Note{{Pos: first.Pos, Message: first.Name + " is here"}},
-		})
+	}
+	if first == nil {
+		w.diags.Add(at("GW2034", n, where, "%s", none))
+	}
+}
+
+func (w *walker) hashPart(n *schema.Node, where *loc) {
+	w.oneOf(n, where, where.short()+" needs header, cookie, query or ip", "header", "cookie", "query", "ip")
+	if ip := n.Get("ip"); ip != nil && ip.Kind == schema.Bool && !ip.Bool {
+		d := at("GW2102", ip, &loc{up: where, name: "ip", index: -1}, "ip is false, must be true")
+		d.Hint = "leave the part out"
+		w.diags.Add(d)
+	}
+}
+
+// boundPercent has a hole that no bound of a number can say: a server may not have less than the average.
+func (w *walker) boundPercent(n *schema.Node, where *loc) {
+	v := n.Get("boundPercent")
+	if v != nil && v.Kind == schema.Int && v.Int > 0 && v.Int < 100 {
+		d := at("GW2103", v, &loc{up: where, name: "boundPercent", index: -1}, "boundPercent is %d, must be 0, or from 100 to 10000", v.Int)
+		d.Hint = "100 is the average load, 125 a quarter above it; 0 is no bound"
+		w.diags.Add(d)
 	}
 }
 

@@ -36,14 +36,20 @@ type Gateway struct {
 	Admin *Admin `json:"admin,omitempty"`
 	// Traces.
 	Telemetry *Telemetry `json:"telemetry,omitempty"`
+	// Whether requests are refused while the gateway itself is overloaded. Nil: off.
+	LoadShedding *LoadShedding `json:"loadShedding,omitempty"`
 	// Policy of every route, unless the route or a policy it uses says otherwise.
 	Defaults *RoutePolicy `json:"defaults,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Gateway) ApplyDefaults() {
 	if t.Name == "" {
 		t.Name = "gateway"
+	}
+	for i := range t.Listeners {
+		t.Listeners[i].ApplyDefaults()
 	}
 	if t.Limits == nil {
 		t.Limits = &Limits{}
@@ -65,6 +71,9 @@ func (t *Gateway) ApplyDefaults() {
 		t.Telemetry = &Telemetry{}
 	}
 	t.Telemetry.ApplyDefaults()
+	if t.LoadShedding != nil {
+		t.LoadShedding.ApplyDefaults()
+	}
 	if t.Defaults == nil {
 		t.Defaults = &RoutePolicy{}
 	}
@@ -77,6 +86,77 @@ type Listener struct {
 	ID string `json:"id"`
 	// Where to listen: host:port, or :port for every interface.
 	Address string `json:"address"`
+	// TLS. Nil: off: plain text.
+	TLS *ListenerTLS `json:"tls,omitempty"`
+	// HTTP/2.
+	HTTP2 *HTTP2 `json:"http2,omitempty"`
+	// Load balancers in front of the listener that begin each connection with a PROXY protocol header, which says where it comes from. Nil: off.
+	ProxyProtocol *ProxyProtocol `json:"proxyProtocol,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Listener) ApplyDefaults() {
+	if t.TLS != nil {
+		t.TLS.ApplyDefaults()
+	}
+	if t.HTTP2 == nil {
+		t.HTTP2 = &HTTP2{}
+	}
+	t.HTTP2.ApplyDefaults()
+}
+
+// HTTP2: HTTP/2 of a listener. HTTP/1.1 is always spoken, too.
+type HTTP2 struct {
+	// Offer it on TLS. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Take it without TLS, from clients that know (RFC 9113, section 3.3). Default: false.
+	Cleartext bool `json:"cleartext,omitempty"`
+	// Requests at a time on one connection. Default: 100.
+	MaxStreams *int64 `json:"maxStreams,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *HTTP2) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	if t.MaxStreams == nil {
+		t.MaxStreams = new(int64(100))
+	}
+}
+
+// ProxyProtocol: the PROXY protocol (versions 1 and 2). A connection from one of the addresses must begin with its header; from anybody else the header is an error, so that nobody can claim an address.
+type ProxyProtocol struct {
+	// Addresses that send it. Absent: gateway.trustedProxies.
+	From []string `json:"from,omitempty"`
+}
+
+// LoadShedding: refuses requests with 503 while the gateway is short of processor time, low priorities first, so that those it accepts are answered in time. Health checks and the admin API are never refused.
+type LoadShedding struct {
+	// Whether requests are refused at all. Default: false.
+	Enabled bool `json:"enabled,omitempty"`
+	// How long work that could run may wait for a processor before the gateway counts as overloaded. Default: 20ms.
+	TargetDelay *Duration `json:"targetDelay,omitempty"`
+	// Share of the requests of one priority that is refused at the worst. Default: 95.
+	MaxPercent *int64 `json:"maxPercent,omitempty"`
+	// Requests at a time beyond which all but critical ones are refused. 0: no such bound. Default: 0.
+	MaxInFlight *int64 `json:"maxInFlight,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *LoadShedding) ApplyDefaults() {
+	if t.TargetDelay == nil {
+		t.TargetDelay = new(Duration(20))
+	}
+	if t.MaxPercent == nil {
+		t.MaxPercent = new(int64(95))
+	}
+	if t.MaxInFlight == nil {
+		t.MaxInFlight = new(int64(0))
+	}
 }
 
 // Limits: bounds on what a client may send. They hold before any route is known.
@@ -91,7 +171,8 @@ type Limits struct {
 	MaxBodyBytes *Size `json:"maxBodyBytes,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Limits) ApplyDefaults() {
 	if t.MaxHeaderBytes == nil {
 		t.MaxHeaderBytes = new(Size(32768))
@@ -117,7 +198,8 @@ type ClientTimeouts struct {
 	KeepAlive *Duration `json:"keepAlive,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *ClientTimeouts) ApplyDefaults() {
 	if t.ReadHeader == nil {
 		t.ReadHeader = new(Duration(10000))
@@ -138,7 +220,8 @@ type AccessLog struct {
 	Format string `json:"format,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *AccessLog) ApplyDefaults() {
 	if t.Format == "" {
 		t.Format = "json"
@@ -157,7 +240,8 @@ type Admin struct {
 	DashboardUIEnabled bool `json:"dashboardUiEnabled,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Admin) ApplyDefaults() {
 }
 
@@ -167,7 +251,8 @@ type Telemetry struct {
 	Tracing *Tracing `json:"tracing,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Telemetry) ApplyDefaults() {
 	if t.Tracing == nil {
 		t.Tracing = &Tracing{}
@@ -183,7 +268,8 @@ type Tracing struct {
 	SampleRatio *float64 `json:"sampleRatio,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Tracing) ApplyDefaults() {
 	if t.SampleRatio == nil {
 		t.SampleRatio = new(float64(0.1))
@@ -198,11 +284,20 @@ type Policy struct {
 	Timeout *Duration `json:"timeout,omitempty"`
 	// Parts of the exchange.
 	Timeouts *ForwardTimeouts `json:"timeouts,omitempty"`
+	// Which failed attempts are repeated. Nil: off, beyond another server when connecting fails.
+	Retry *Retry `json:"retry,omitempty"`
+	// When to stop asking an upstream that fails. Nil: off.
+	CircuitBreaker *CircuitBreaker `json:"circuitBreaker,omitempty"`
+	// Who goes first when the gateway itself is overloaded. Needs gateway.loadShedding. Nil: priority normal.
+	LoadShedding *RouteLoadShedding `json:"loadShedding,omitempty"`
 	// How much a client may send.
 	BodyLimit *BodyLimit `json:"bodyLimit,omitempty"`
+	// Compression of responses. Nil: off.
+	Compression *Compression `json:"compression,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Policy) ApplyDefaults() {
 	if t.Timeout == nil {
 		t.Timeout = new(Duration(60000))
@@ -211,6 +306,18 @@ func (t *Policy) ApplyDefaults() {
 		t.Timeouts = &ForwardTimeouts{}
 	}
 	t.Timeouts.ApplyDefaults()
+	if t.Retry != nil {
+		t.Retry.ApplyDefaults()
+	}
+	if t.CircuitBreaker != nil {
+		t.CircuitBreaker.ApplyDefaults()
+	}
+	if t.LoadShedding != nil {
+		t.LoadShedding.ApplyDefaults()
+	}
+	if t.Compression != nil {
+		t.Compression.ApplyDefaults()
+	}
 }
 
 // RoutePolicy: what happens to a request between matching and forwarding. The order is the product's, not the file's.
@@ -219,11 +326,20 @@ type RoutePolicy struct {
 	Timeout *Duration `json:"timeout,omitempty"`
 	// Parts of the exchange.
 	Timeouts *ForwardTimeouts `json:"timeouts,omitempty"`
+	// Which failed attempts are repeated. Nil: off, beyond another server when connecting fails.
+	Retry *Retry `json:"retry,omitempty"`
+	// When to stop asking an upstream that fails. Nil: off.
+	CircuitBreaker *CircuitBreaker `json:"circuitBreaker,omitempty"`
+	// Who goes first when the gateway itself is overloaded. Needs gateway.loadShedding. Nil: priority normal.
+	LoadShedding *RouteLoadShedding `json:"loadShedding,omitempty"`
 	// How much a client may send.
 	BodyLimit *BodyLimit `json:"bodyLimit,omitempty"`
+	// Compression of responses. Nil: off.
+	Compression *Compression `json:"compression,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *RoutePolicy) ApplyDefaults() {
 	if t.Timeout == nil {
 		t.Timeout = new(Duration(60000))
@@ -232,6 +348,18 @@ func (t *RoutePolicy) ApplyDefaults() {
 		t.Timeouts = &ForwardTimeouts{}
 	}
 	t.Timeouts.ApplyDefaults()
+	if t.Retry != nil {
+		t.Retry.ApplyDefaults()
+	}
+	if t.CircuitBreaker != nil {
+		t.CircuitBreaker.ApplyDefaults()
+	}
+	if t.LoadShedding != nil {
+		t.LoadShedding.ApplyDefaults()
+	}
+	if t.Compression != nil {
+		t.Compression.ApplyDefaults()
+	}
 }
 
 // ForwardTimeouts: how long the upstream may take.
@@ -242,7 +370,8 @@ type ForwardTimeouts struct {
 	Idle *Duration `json:"idle,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *ForwardTimeouts) ApplyDefaults() {
 	if t.Header == nil {
 		t.Header = new(Duration(60000))
@@ -256,6 +385,173 @@ func (t *ForwardTimeouts) ApplyDefaults() {
 type BodyLimit struct {
 	// Bytes of the request body. More is answered 413.
 	MaxBytes Size `json:"maxBytes"`
+}
+
+// Retry: which failed attempts are repeated, and how often. Nothing is repeated once the first byte of a response has come, and all attempts together have the route's timeout. A request that was sent is repeated only if its method is listed, or if it has an Idempotency-Key.
+type Retry struct {
+	// Repetitions beside the first attempt. 0 switches retries off, where a lower layer has them. Default: 2.
+	Attempts *int64 `json:"attempts,omitempty"`
+	// What is repeated. connectFailure: no connection. refusedStream: the server says it did not look at the request (HTTP/2). reset: the connection ended before the response began. timeout: perTryTimeout ran out. gatewayError: status 502, 503 or 504. 5xx: any of them. 429: that status. Default: [connectFailure, refusedStream, reset, gatewayError].
+	On []string `json:"on,omitempty"`
+	// How long one attempt may take to its response header. Absent: the route's timeouts alone hold.
+	PerTryTimeout *Duration `json:"perTryTimeout,omitempty"`
+	// The pause before a repetition.
+	Backoff *Backoff `json:"backoff,omitempty"`
+	// Methods that may be repeated after something was sent. Default: [GET, HEAD, OPTIONS, PUT, DELETE, TRACE].
+	Methods []string `json:"methods,omitempty"`
+	// How many retries an upstream takes beside its requests, so that they do not keep down one that is overloaded.
+	Budget *RetryBudget `json:"budget,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Retry) ApplyDefaults() {
+	if t.Attempts == nil {
+		t.Attempts = new(int64(2))
+	}
+	if t.On == nil {
+		t.On = []string{"connectFailure", "refusedStream", "reset", "gatewayError"}
+	}
+	if t.Backoff == nil {
+		t.Backoff = &Backoff{}
+	}
+	t.Backoff.ApplyDefaults()
+	if t.Methods == nil {
+		t.Methods = []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}
+	}
+	if t.Budget == nil {
+		t.Budget = &RetryBudget{}
+	}
+	t.Budget.ApplyDefaults()
+}
+
+// Backoff: the pause before a repetition: a random time up to a bound that doubles with each. A Retry-After of the server is obeyed, within max.
+type Backoff struct {
+	// The bound before the first repetition. Default: 25ms.
+	Base *Duration `json:"base,omitempty"`
+	// The largest bound. Default: 250ms.
+	Max *Duration `json:"max,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Backoff) ApplyDefaults() {
+	if t.Base == nil {
+		t.Base = new(Duration(25))
+	}
+	if t.Max == nil {
+		t.Max = new(Duration(250))
+	}
+}
+
+// RetryBudget: how many retries may be under way.
+type RetryBudget struct {
+	// As a share of the requests under way at the upstream. Default: 20.
+	Percent *int64 `json:"percent,omitempty"`
+	// Whatever the share is. Default: 3.
+	MinConcurrency *int64 `json:"minConcurrency,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *RetryBudget) ApplyDefaults() {
+	if t.Percent == nil {
+		t.Percent = new(int64(20))
+	}
+	if t.MinConcurrency == nil {
+		t.MinConcurrency = new(int64(3))
+	}
+}
+
+// CircuitBreaker: stops asking an upstream that fails: requests of the route are answered 503 at once. After a while a few are let through, then more, and the breaker closes if they succeed. It counts for one route and one upstream.
+type CircuitBreaker struct {
+	// Whether there is a breaker; false switches off the one of a lower layer. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// How far back calls are counted. Default: 10s.
+	Window *Duration `json:"window,omitempty"`
+	// Calls in the window below which nothing is decided. Default: 20.
+	MinimumCalls *int64 `json:"minimumCalls,omitempty"`
+	// Share of failed calls that opens: no connection, no answer, or a 5xx status. Default: 50.
+	ErrorPercent *int64 `json:"errorPercent,omitempty"`
+	// Time to the response header beyond which a call is slow. Absent: none is.
+	SlowCall *Duration `json:"slowCall,omitempty"`
+	// Share of slow calls that opens. Absent: 50 if slowCall is given.
+	SlowPercent *int64 `json:"slowPercent,omitempty"`
+	// How long it stays open the first time. Doubles with each opening in a row. Default: 5s.
+	OpenFor *Duration `json:"openFor,omitempty"`
+	// The longest time it stays open. Default: 5m.
+	MaxOpenFor *Duration `json:"maxOpenFor,omitempty"`
+	// Time in which one call at a time, then two, four and so on are let through before it closes. Default: 10s.
+	HalfOpenFor *Duration `json:"halfOpenFor,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *CircuitBreaker) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	if t.Window == nil {
+		t.Window = new(Duration(10000))
+	}
+	if t.MinimumCalls == nil {
+		t.MinimumCalls = new(int64(20))
+	}
+	if t.ErrorPercent == nil {
+		t.ErrorPercent = new(int64(50))
+	}
+	if t.OpenFor == nil {
+		t.OpenFor = new(Duration(5000))
+	}
+	if t.MaxOpenFor == nil {
+		t.MaxOpenFor = new(Duration(300000))
+	}
+	if t.HalfOpenFor == nil {
+		t.HalfOpenFor = new(Duration(10000))
+	}
+}
+
+// RouteLoadShedding: what becomes of the route's requests when the gateway itself is overloaded.
+type RouteLoadShedding struct {
+	// Requests of lower priority are refused first. critical: never refused. Default: normal.
+	Priority string `json:"priority,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *RouteLoadShedding) ApplyDefaults() {
+	if t.Priority == "" {
+		t.Priority = "normal"
+	}
+}
+
+// Compression: compression of responses that the upstream sends uncompressed, for clients that accept it. Streams of events and ranges are left alone.
+type Compression struct {
+	// Whether responses are compressed; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Algorithms, the preferred one first. The client's own preference comes before it. Default: [zstd, gzip].
+	Algorithms []string `json:"algorithms,omitempty"`
+	// Bytes below which compressing is not worth it. Applies where the length is known. Default: 1KiB.
+	MinBytes *Size `json:"minBytes,omitempty"`
+	// Media types that are compressed, without parameters; "/*" at the end for all of a kind. Default: [text/*, application/json, application/problem+json, application/ld+json, application/javascript, application/manifest+json, application/xml, application/xhtml+xml, application/rss+xml, application/atom+xml, application/wasm, image/svg+xml, font/ttf, font/otf].
+	Types []string `json:"types,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Compression) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	if t.Algorithms == nil {
+		t.Algorithms = []string{"zstd", "gzip"}
+	}
+	if t.MinBytes == nil {
+		t.MinBytes = new(Size(1024))
+	}
+	if t.Types == nil {
+		t.Types = []string{"text/*", "application/json", "application/problem+json", "application/ld+json", "application/javascript", "application/manifest+json", "application/xml", "application/xhtml+xml", "application/rss+xml", "application/atom+xml", "application/wasm", "image/svg+xml", "font/ttf", "font/otf"}
+	}
 }
 
 // Route: a route sends the requests it matches to a target, through its policies.
@@ -272,7 +568,8 @@ type Route struct {
 	Policy *RoutePolicy `json:"policy,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Route) ApplyDefaults() {
 	if t.Policy == nil {
 		t.Policy = &RoutePolicy{}
@@ -312,24 +609,81 @@ type Tenant struct {
 	Hosts []string `json:"hosts,omitempty"`
 	// Prefixes under which the paths of its routes must lie. Absent: every path of its hosts.
 	PathPrefixes []string `json:"pathPrefixes,omitempty"`
-	// Kinds of policy its routes may write themselves, by field name; named policies of the base need no grant. timeout and timeouts neither. Absent: none.
+	// Kinds of policy its routes may write themselves, by field name; named policies of the base need no grant. timeout, timeouts, retry and circuitBreaker neither. Absent: none.
 	PolicyKinds []string `json:"policyKinds,omitempty"`
 	// Upstreams of the base its routes may use. Absent: none.
 	Upstreams []string `json:"upstreams,omitempty"`
-	// Whether its targets may be private and loopback addresses. Link-local and metadata addresses are never dialled. Default: false.
+	// References to secrets its upstreams may give. Absent: none.
+	Secrets []string `json:"secrets,omitempty"`
+	// Whether its targets may be private and loopback addresses, and its upstreams use discovery. Link-local and metadata addresses are never dialled. Default: false.
 	AllowPrivateAddresses bool `json:"allowPrivateAddresses,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Tenant) ApplyDefaults() {
 }
 
-// Upstream: a named set of servers that answer alike.
+// UpstreamTLS: whom to believe, and who to be, when connecting to the https servers of an upstream. What is read from a reference is read again when it changes, for new connections.
+type UpstreamTLS struct {
+	// Certificates (PEM) that may sign the server's. Absent: the system's roots.
+	CA string `json:"ca,omitempty"`
+	// Certificate chain (PEM) to show to the server. Needs key.
+	Cert string `json:"cert,omitempty"`
+	// Private key (PEM) of the certificate.
+	Key string `json:"key,omitempty"`
+	// Name to ask for and to verify. Absent: the one in the server's url, or the name that discovery looks up.
+	SNI string `json:"sni,omitempty"`
+	// The oldest version of TLS that is accepted. Default: "1.2".
+	MinVersion string `json:"minVersion,omitempty"`
+	// Take any certificate from anybody. The connection is then open to whoever stands in between; the compiler warns. Default: false.
+	SkipVerify bool `json:"skipVerify,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *UpstreamTLS) ApplyDefaults() {
+	if t.MinVersion == "" {
+		t.MinVersion = "1.2"
+	}
+}
+
+// ListenerTLS: TLS of a listener.
+type ListenerTLS struct {
+	// Certificates, chosen by the name the client asks for. The first one answers clients that name none, or one that nobody has.
+	Certificates []Certificate `json:"certificates"`
+	// The oldest version of TLS that is accepted. Default: "1.2".
+	MinVersion string `json:"minVersion,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *ListenerTLS) ApplyDefaults() {
+	if t.MinVersion == "" {
+		t.MinVersion = "1.2"
+	}
+}
+
+// Certificate: a certificate chain and its key. Both are read again when they change.
+type Certificate struct {
+	// The chain (PEM), the server's own certificate first.
+	Cert string `json:"cert"`
+	// The private key (PEM).
+	Key string `json:"key"`
+}
+
+// Upstream: a named set of servers that answer alike. Exactly one of targets and discovery says which they are.
 type Upstream struct {
 	// Name of the upstream, which routes give as target.upstream.
 	ID string `json:"id"`
 	// The servers. All http, or all https.
-	Targets []Endpoint `json:"targets"`
+	Targets []Endpoint `json:"targets,omitempty"`
+	// Where the servers are found while the gateway runs. In a tenant only if its grant has allowPrivateAddresses: the gateway asks inside its own network. Nil: none: targets says it.
+	Discovery *Discovery `json:"discovery,omitempty"`
+	// How servers that discovery finds are spoken to. Absent: http. With targets it comes from their urls.
+	Scheme string `json:"scheme,omitempty"`
+	// Version of HTTP. auto: HTTP/1.1 over http, and over https what the server prefers. http2 over http needs no upgrade: the server must expect it. Default: auto.
+	Protocol string `json:"protocol,omitempty"`
 	// Host to send. Absent: the one the client sent.
 	Host string `json:"host,omitempty"`
 	// Time for connecting, TLS handshake included. Default: 5s.
@@ -338,12 +692,32 @@ type Upstream struct {
 	IdleTimeout *Duration `json:"idleTimeout,omitempty"`
 	// Unused connections kept, for each server. Default: 256.
 	MaxIdleConnections *int64 `json:"maxIdleConnections,omitempty"`
-	// Open connections, for each server. A request that would need another one is answered 503. Default: 1024.
+	// Open connections, for each server. Requests beyond them wait for one, as long as limits.pending allows. Default: 1024.
 	MaxConnections *int64 `json:"maxConnections,omitempty"`
+	// What the upstream as a whole may hold of the gateway. Nil: its defaults.
+	Limits *UpstreamLimits `json:"limits,omitempty"`
+	// How a server is chosen for a request. Nil: leastConnections.
+	LoadBalancing *LoadBalancing `json:"loadBalancing,omitempty"`
+	// Active checks: the gateway asks each server whether it is well. Nil: off.
+	Health *Health `json:"health,omitempty"`
+	// Passive checks: servers that answer requests badly are ejected for a while. Nil: off.
+	Outlier *Outlier `json:"outlier,omitempty"`
+	// Whom to believe, and who to be, when connecting to https servers. Nil: the system's roots, no client certificate.
+	TLS *UpstreamTLS `json:"tls,omitempty"`
 }
 
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
 func (t *Upstream) ApplyDefaults() {
+	for i := range t.Targets {
+		t.Targets[i].ApplyDefaults()
+	}
+	if t.Discovery != nil {
+		t.Discovery.ApplyDefaults()
+	}
+	if t.Protocol == "" {
+		t.Protocol = "auto"
+	}
 	if t.ConnectTimeout == nil {
 		t.ConnectTimeout = new(Duration(5000))
 	}
@@ -356,18 +730,370 @@ func (t *Upstream) ApplyDefaults() {
 	if t.MaxConnections == nil {
 		t.MaxConnections = new(int64(1024))
 	}
+	if t.Limits != nil {
+		t.Limits.ApplyDefaults()
+	}
+	if t.LoadBalancing != nil {
+		t.LoadBalancing.ApplyDefaults()
+	}
+	if t.Health != nil {
+		t.Health.ApplyDefaults()
+	}
+	if t.Outlier != nil {
+		t.Outlier.ApplyDefaults()
+	}
+	if t.TLS != nil {
+		t.TLS.ApplyDefaults()
+	}
 }
 
 // Endpoint: one server of an upstream.
 type Endpoint struct {
 	// Scheme, host and perhaps port of the server. No path.
 	URL string `json:"url"`
+	// Share of the requests, in proportion to the weights of the others. Strategy roundRobin and those that measure load ignore it; see loadBalancing.strategy. Default: 1.
+	Weight *int64 `json:"weight,omitempty"`
+	// What the admin API shows beside the server. Without meaning to the gateway.
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Endpoint) ApplyDefaults() {
+	if t.Weight == nil {
+		t.Weight = new(int64(1))
+	}
+}
+
+// UpstreamLimits: bounds on what one upstream may hold of the gateway, all its servers together. A request beyond one is answered 503 at once, so that a slow upstream cannot take the others down with it.
+type UpstreamLimits struct {
+	// Open connections. Default: 65536.
+	Connections *int64 `json:"connections,omitempty"`
+	// Requests that wait for a connection. 0: none waits. Default: 1024.
+	Pending *int64 `json:"pending,omitempty"`
+	// Requests under way, streams included. Default: 65536.
+	Requests *int64 `json:"requests,omitempty"`
+	// Retries under way, whatever the retry budgets of the routes allow. 0: none. Default: 256.
+	Retries *int64 `json:"retries,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *UpstreamLimits) ApplyDefaults() {
+	if t.Connections == nil {
+		t.Connections = new(int64(65536))
+	}
+	if t.Pending == nil {
+		t.Pending = new(int64(1024))
+	}
+	if t.Requests == nil {
+		t.Requests = new(int64(65536))
+	}
+	if t.Retries == nil {
+		t.Retries = new(int64(256))
+	}
+}
+
+// LoadBalancing: how a server is chosen for a request.
+type LoadBalancing struct {
+	// roundRobin: in turn. weighted: in turn, by weight. random: by weight. leastConnections: the less loaded of two at random. leastLatency: of two at random, the one with the lower latency and load. ringHash, maglev: the same server for the same hashOn, by weight, with as few changes as possible when servers come and go. Default: leastConnections.
+	Strategy string `json:"strategy,omitempty"`
+	// What ringHash and maglev make their key of, in order. Parts that a request lacks count as empty; one that lacks all of them goes to any server.
+	HashOn []HashPart `json:"hashOn,omitempty"`
+	// For ringHash and maglev: how much load a server may have before the next one is taken, as a share of the average in percent: 0 for no bound, or from 100. Absent: 125.
+	BoundPercent *int64 `json:"boundPercent,omitempty"`
+	// Time in which a new or recovered server comes to its full share. 0: at once. Default: 0s.
+	SlowStart *Duration `json:"slowStart,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *LoadBalancing) ApplyDefaults() {
+	if t.Strategy == "" {
+		t.Strategy = "leastConnections"
+	}
+	for i := range t.HashOn {
+		t.HashOn[i].ApplyDefaults()
+	}
+	if t.SlowStart == nil {
+		t.SlowStart = new(Duration(0))
+	}
+}
+
+// HashPart: one part of a hash key. Exactly one of the fields is needed.
+type HashPart struct {
+	// Name of a header field, in any case.
+	Header string `json:"header,omitempty"`
+	// Name of a cookie.
+	Cookie string `json:"cookie,omitempty"`
+	// Name of a query parameter.
+	Query string `json:"query,omitempty"`
+	// The address of the client. Only true has a meaning. Default: false.
+	IP bool `json:"ip,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *HashPart) ApplyDefaults() {
+}
+
+// Discovery: where the servers of an upstream are found. Exactly one of the fields is needed. The last good answer is kept while the source is away; an upstream without a first answer is answered 503.
+type Discovery struct {
+	// Address or service records of the DNS. Nil: off.
+	DNS *DNSDiscovery `json:"dns,omitempty"`
+	// The ready endpoints of a Kubernetes service, by its EndpointSlices. Nil: off.
+	Kubernetes *KubernetesDiscovery `json:"kubernetes,omitempty"`
+	// The passing instances of a Consul service. Nil: off.
+	Consul *ConsulDiscovery `json:"consul,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Discovery) ApplyDefaults() {
+	if t.DNS != nil {
+		t.DNS.ApplyDefaults()
+	}
+	if t.Consul != nil {
+		t.Consul.ApplyDefaults()
+	}
+}
+
+// DNSDiscovery: servers found by DNS. The records' own time to live decides when they are looked up again, within minTtl and maxTtl.
+type DNSDiscovery struct {
+	// Name to look up.
+	Name string `json:"name"`
+	// Records to ask for. ip: A and AAAA. SRV: its weights and ports are used, of the best priority. Default: ip.
+	Type string `json:"type,omitempty"`
+	// Port of the servers. Needed but for SRV, which brings its own.
+	Port *int64 `json:"port,omitempty"`
+	// Name servers to ask, in turn. Absent: those of the gateway's machine.
+	Servers []string `json:"servers,omitempty"`
+	// Shortest time between two lookups. Default: 1s.
+	MinTTL *Duration `json:"minTtl,omitempty"`
+	// Longest time between two lookups. Default: 5m.
+	MaxTTL *Duration `json:"maxTtl,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *DNSDiscovery) ApplyDefaults() {
+	if t.Type == "" {
+		t.Type = "ip"
+	}
+	if t.MinTTL == nil {
+		t.MinTTL = new(Duration(1000))
+	}
+	if t.MaxTTL == nil {
+		t.MaxTTL = new(Duration(300000))
+	}
+}
+
+// KubernetesDiscovery: servers found by the EndpointSlices of a Kubernetes service.
+type KubernetesDiscovery struct {
+	// Namespace of the service.
+	Namespace string `json:"namespace"`
+	// Name of the service.
+	Service string `json:"service"`
+	// Name or number of the port. Absent: the only one.
+	Port *Port `json:"port,omitempty"`
+	// Path of a kubeconfig file on the gateway's machine. Absent: the service account of the gateway's pod. Never in a tenant.
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+}
+
+// ConsulDiscovery: servers found by the health API of Consul.
+type ConsulDiscovery struct {
+	// The agent to ask. Default: http://127.0.0.1:8500.
+	Address string `json:"address,omitempty"`
+	// Name of the service.
+	Service string `json:"service"`
+	// Tags all of which an instance must have.
+	Tags []string `json:"tags,omitempty"`
+	// Datacenter to ask. Absent: the agent's.
+	Datacenter string `json:"datacenter,omitempty"`
+	// Namespace to ask. Absent: the agent's.
+	Namespace string `json:"namespace,omitempty"`
+	// Token to ask with.
+	Token string `json:"token,omitempty"`
+	// How long the agent may hold a query until something changes. Default: 5m.
+	Wait *Duration `json:"wait,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *ConsulDiscovery) ApplyDefaults() {
+	if t.Address == "" {
+		t.Address = "http://127.0.0.1:8500"
+	}
+	if t.Wait == nil {
+		t.Wait = new(Duration(300000))
+	}
+}
+
+// Health: active checks of the servers of an upstream. Exactly one of http, tcp and grpc is needed. A server is out of use from the moment it counts as unhealthy until it counts as healthy again.
+type Health struct {
+	// Ask by HTTP. What to ask, and which answer is healthy. Nil: off.
+	HTTP *HTTPCheck `json:"http,omitempty"`
+	// Open a connection, with TLS if the upstream has it, and close it.
+	TCP *TCPCheck `json:"tcp,omitempty"`
+	// Ask by the gRPC health protocol, grpc.health.v1.Health/Check.
+	GRPC *GRPCCheck `json:"grpc,omitempty"`
+	// Port to check in place of the server's own.
+	Port *int64 `json:"port,omitempty"`
+	// From the end of one check to the begin of the next. Default: 3s.
+	Interval *Duration `json:"interval,omitempty"`
+	// How long a check may take, connecting included. At most the interval. Default: 1s.
+	Timeout *Duration `json:"timeout,omitempty"`
+	// How much an interval may be shorter or longer, at random, so that gateways do not ask all at once. Default: 20.
+	JitterPercent *int64 `json:"jitterPercent,omitempty"`
+	// Checks in a row that must pass for an unhealthy server to count as healthy. Default: 1.
+	HealthyThreshold *int64 `json:"healthyThreshold,omitempty"`
+	// Checks in a row that must fail for a healthy server to count as unhealthy. Default: 3.
+	UnhealthyThreshold *int64 `json:"unhealthyThreshold,omitempty"`
+	// Share of usable servers below which all of them are used: then the checks are more likely wrong than the servers. 0: never. One number for health and outlier; absent: the other's, or 50.
+	PanicPercent *int64 `json:"panicPercent,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Health) ApplyDefaults() {
+	if t.HTTP != nil {
+		t.HTTP.ApplyDefaults()
+	}
+	if t.Interval == nil {
+		t.Interval = new(Duration(3000))
+	}
+	if t.Timeout == nil {
+		t.Timeout = new(Duration(1000))
+	}
+	if t.JitterPercent == nil {
+		t.JitterPercent = new(int64(20))
+	}
+	if t.HealthyThreshold == nil {
+		t.HealthyThreshold = new(int64(1))
+	}
+	if t.UnhealthyThreshold == nil {
+		t.UnhealthyThreshold = new(int64(3))
+	}
+}
+
+// HTTPCheck: a check by HTTP.
+type HTTPCheck struct {
+	// Path to ask for, with a query if need be. Default: /.
+	Path string `json:"path,omitempty"`
+	// Method to ask with. Default: GET.
+	Method string `json:"method,omitempty"`
+	// Host to send. Absent: the upstream's host, or else the server's own.
+	Host string `json:"host,omitempty"`
+	// Statuses of a healthy server: numbers, and ranges such as "200-299". Redirects are not followed. Default: [200-399].
+	Status []StatusRange `json:"status,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *HTTPCheck) ApplyDefaults() {
+	if t.Path == "" {
+		t.Path = "/"
+	}
+	if t.Method == "" {
+		t.Method = "GET"
+	}
+	if t.Status == nil {
+		t.Status = []StatusRange{"200-399"}
+	}
+}
+
+// TCPCheck: a check that is passed by a connection that opens.
+type TCPCheck struct {
+}
+
+// GRPCCheck: a check by the gRPC health protocol.
+type GRPCCheck struct {
+	// Name of the service to ask about. Absent: the server as a whole.
+	Service string `json:"service,omitempty"`
+}
+
+// Outlier: passive checks. Names, meanings and defaults are those of Envoy's outlier detection, but for smallPools. Whatever ejects a server, it stays out for baseEjectionTime times the number of its ejections, and at least one server may always be ejected.
+type Outlier struct {
+	// Answers with a 5xx status, and failed connections, in a row, that eject. 0: off. Default: 5.
+	Consecutive5xx *int64 `json:"consecutive5xx,omitempty"`
+	// Answers with status 502, 503 or 504, and failed connections, in a row, that eject. 0: off. Default: 0.
+	ConsecutiveGatewayFailure *int64 `json:"consecutiveGatewayFailure,omitempty"`
+	// Between two looks at the statistics, and at who may come back. Default: 10s.
+	Interval *Duration `json:"interval,omitempty"`
+	// How long the first ejection lasts; each further one lasts longer. Default: 30s.
+	BaseEjectionTime *Duration `json:"baseEjectionTime,omitempty"`
+	// The longest ejection. Default: 5m.
+	MaxEjectionTime *Duration `json:"maxEjectionTime,omitempty"`
+	// Share of the servers that may be ejected at a time. Default: 10.
+	MaxEjectionPercent *int64 `json:"maxEjectionPercent,omitempty"`
+	// Servers with enough requests in an interval that the success rate needs to be judged. 0: it is not. Default: 5.
+	SuccessRateMinimumHosts *int64 `json:"successRateMinimumHosts,omitempty"`
+	// Requests in an interval that count as enough for the success rate. Default: 100.
+	SuccessRateRequestVolume *int64 `json:"successRateRequestVolume,omitempty"`
+	// How far below the mean success rate a server is ejected: thousandths of the standard deviation. Default: 1900.
+	SuccessRateStdevFactor *int64 `json:"successRateStdevFactor,omitempty"`
+	// Share of failed requests in an interval that ejects, whatever the other servers do. 0: off. Default: 0.
+	FailurePercentage *int64 `json:"failurePercentage,omitempty"`
+	// Requests in an interval that count as enough for the failure percentage. Default: 50.
+	FailurePercentageRequestVolume *int64 `json:"failurePercentageRequestVolume,omitempty"`
+	// With two to four servers, where the success rate is blind: pass a server over with a chance that grows with its share of failures. Default: true.
+	SmallPools *bool `json:"smallPools,omitempty"`
+	// As health.panicPercent. Absent: that one, or 50.
+	PanicPercent *int64 `json:"panicPercent,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Outlier) ApplyDefaults() {
+	if t.Consecutive5xx == nil {
+		t.Consecutive5xx = new(int64(5))
+	}
+	if t.ConsecutiveGatewayFailure == nil {
+		t.ConsecutiveGatewayFailure = new(int64(0))
+	}
+	if t.Interval == nil {
+		t.Interval = new(Duration(10000))
+	}
+	if t.BaseEjectionTime == nil {
+		t.BaseEjectionTime = new(Duration(30000))
+	}
+	if t.MaxEjectionTime == nil {
+		t.MaxEjectionTime = new(Duration(300000))
+	}
+	if t.MaxEjectionPercent == nil {
+		t.MaxEjectionPercent = new(int64(10))
+	}
+	if t.SuccessRateMinimumHosts == nil {
+		t.SuccessRateMinimumHosts = new(int64(5))
+	}
+	if t.SuccessRateRequestVolume == nil {
+		t.SuccessRateRequestVolume = new(int64(100))
+	}
+	if t.SuccessRateStdevFactor == nil {
+		t.SuccessRateStdevFactor = new(int64(1900))
+	}
+	if t.FailurePercentage == nil {
+		t.FailurePercentage = new(int64(0))
+	}
+	if t.FailurePercentageRequestVolume == nil {
+		t.FailurePercentageRequestVolume = new(int64(50))
+	}
+	if t.SmallPools == nil {
+		t.SmallPools = new(bool(true))
+	}
 }
 
 // Defaults lists every default, in the order of the definitions.
 func Defaults() []Default {
 	return []Default{
 		{Def: "Gateway", Field: "name", Value: "gateway"},
+		{Def: "HTTP2", Field: "enabled", Value: "true"},
+		{Def: "HTTP2", Field: "cleartext", Value: "false"},
+		{Def: "HTTP2", Field: "maxStreams", Value: "100"},
+		{Def: "LoadShedding", Field: "enabled", Value: "false"},
+		{Def: "LoadShedding", Field: "targetDelay", Value: "20ms"},
+		{Def: "LoadShedding", Field: "maxPercent", Value: "95"},
+		{Def: "LoadShedding", Field: "maxInFlight", Value: "0"},
 		{Def: "Limits", Field: "maxHeaderBytes", Value: "32KiB"},
 		{Def: "Limits", Field: "maxHeaderFields", Value: "100"},
 		{Def: "Limits", Field: "maxUrlBytes", Value: "8KiB"},
@@ -386,11 +1112,67 @@ func Defaults() []Default {
 		{Def: "RoutePolicy", Field: "timeout", Value: "60s"},
 		{Def: "ForwardTimeouts", Field: "header", Value: "60s"},
 		{Def: "ForwardTimeouts", Field: "idle", Value: "60s"},
+		{Def: "Retry", Field: "attempts", Value: "2"},
+		{Def: "Retry", Field: "on", Value: "[connectFailure, refusedStream, reset, gatewayError]"},
+		{Def: "Retry", Field: "methods", Value: "[GET, HEAD, OPTIONS, PUT, DELETE, TRACE]"},
+		{Def: "Backoff", Field: "base", Value: "25ms"},
+		{Def: "Backoff", Field: "max", Value: "250ms"},
+		{Def: "RetryBudget", Field: "percent", Value: "20"},
+		{Def: "RetryBudget", Field: "minConcurrency", Value: "3"},
+		{Def: "CircuitBreaker", Field: "enabled", Value: "true"},
+		{Def: "CircuitBreaker", Field: "window", Value: "10s"},
+		{Def: "CircuitBreaker", Field: "minimumCalls", Value: "20"},
+		{Def: "CircuitBreaker", Field: "errorPercent", Value: "50"},
+		{Def: "CircuitBreaker", Field: "openFor", Value: "5s"},
+		{Def: "CircuitBreaker", Field: "maxOpenFor", Value: "5m"},
+		{Def: "CircuitBreaker", Field: "halfOpenFor", Value: "10s"},
+		{Def: "RouteLoadShedding", Field: "priority", Value: "normal"},
+		{Def: "Compression", Field: "enabled", Value: "true"},
+		{Def: "Compression", Field: "algorithms", Value: "[zstd, gzip]"},
+		{Def: "Compression", Field: "minBytes", Value: "1KiB"},
+		{Def: "Compression", Field: "types", Value: "[text/*, application/json, application/problem+json, application/ld+json, application/javascript, application/manifest+json, application/xml, application/xhtml+xml, application/rss+xml, application/atom+xml, application/wasm, image/svg+xml, font/ttf, font/otf]"},
 		{Def: "Tenant", Field: "allowPrivateAddresses", Value: "false"},
+		{Def: "UpstreamTLS", Field: "minVersion", Value: "\"1.2\""},
+		{Def: "UpstreamTLS", Field: "skipVerify", Value: "false"},
+		{Def: "ListenerTLS", Field: "minVersion", Value: "\"1.2\""},
+		{Def: "Upstream", Field: "protocol", Value: "auto"},
 		{Def: "Upstream", Field: "connectTimeout", Value: "5s"},
 		{Def: "Upstream", Field: "idleTimeout", Value: "60s"},
 		{Def: "Upstream", Field: "maxIdleConnections", Value: "256"},
 		{Def: "Upstream", Field: "maxConnections", Value: "1024"},
+		{Def: "Endpoint", Field: "weight", Value: "1"},
+		{Def: "UpstreamLimits", Field: "connections", Value: "65536"},
+		{Def: "UpstreamLimits", Field: "pending", Value: "1024"},
+		{Def: "UpstreamLimits", Field: "requests", Value: "65536"},
+		{Def: "UpstreamLimits", Field: "retries", Value: "256"},
+		{Def: "LoadBalancing", Field: "strategy", Value: "leastConnections"},
+		{Def: "LoadBalancing", Field: "slowStart", Value: "0s"},
+		{Def: "HashPart", Field: "ip", Value: "false"},
+		{Def: "DNSDiscovery", Field: "type", Value: "ip"},
+		{Def: "DNSDiscovery", Field: "minTtl", Value: "1s"},
+		{Def: "DNSDiscovery", Field: "maxTtl", Value: "5m"},
+		{Def: "ConsulDiscovery", Field: "address", Value: "http://127.0.0.1:8500"},
+		{Def: "ConsulDiscovery", Field: "wait", Value: "5m"},
+		{Def: "Health", Field: "interval", Value: "3s"},
+		{Def: "Health", Field: "timeout", Value: "1s"},
+		{Def: "Health", Field: "jitterPercent", Value: "20"},
+		{Def: "Health", Field: "healthyThreshold", Value: "1"},
+		{Def: "Health", Field: "unhealthyThreshold", Value: "3"},
+		{Def: "HTTPCheck", Field: "path", Value: "/"},
+		{Def: "HTTPCheck", Field: "method", Value: "GET"},
+		{Def: "HTTPCheck", Field: "status", Value: "[200-399]"},
+		{Def: "Outlier", Field: "consecutive5xx", Value: "5"},
+		{Def: "Outlier", Field: "consecutiveGatewayFailure", Value: "0"},
+		{Def: "Outlier", Field: "interval", Value: "10s"},
+		{Def: "Outlier", Field: "baseEjectionTime", Value: "30s"},
+		{Def: "Outlier", Field: "maxEjectionTime", Value: "5m"},
+		{Def: "Outlier", Field: "maxEjectionPercent", Value: "10"},
+		{Def: "Outlier", Field: "successRateMinimumHosts", Value: "5"},
+		{Def: "Outlier", Field: "successRateRequestVolume", Value: "100"},
+		{Def: "Outlier", Field: "successRateStdevFactor", Value: "1900"},
+		{Def: "Outlier", Field: "failurePercentage", Value: "0"},
+		{Def: "Outlier", Field: "failurePercentageRequestVolume", Value: "50"},
+		{Def: "Outlier", Field: "smallPools", Value: "true"},
 	}
 }
 
@@ -403,12 +1185,6 @@ func Planned() []PlannedName {
 		{Where: "RoutePolicy", Name: "authorization", What: "authorisation by role, scope and permission"},
 		{Where: "Policy", Name: "rateLimit", What: "rate limits"},
 		{Where: "RoutePolicy", Name: "rateLimit", What: "rate limits"},
-		{Where: "Policy", Name: "retry", What: "retries"},
-		{Where: "RoutePolicy", Name: "retry", What: "retries"},
-		{Where: "Policy", Name: "circuitBreaker", What: "circuit breakers"},
-		{Where: "RoutePolicy", Name: "circuitBreaker", What: "circuit breakers"},
-		{Where: "Policy", Name: "loadShedding", What: "load shedding"},
-		{Where: "RoutePolicy", Name: "loadShedding", What: "load shedding"},
 		{Where: "Policy", Name: "cors", What: "cross-origin requests"},
 		{Where: "RoutePolicy", Name: "cors", What: "cross-origin requests"},
 		{Where: "Policy", Name: "ip", What: "allow and deny lists of addresses"},
@@ -429,8 +1205,6 @@ func Planned() []PlannedName {
 		{Where: "RoutePolicy", Name: "contextInjection", What: "claims as headers"},
 		{Where: "Policy", Name: "credentials", What: "credentials for upstreams"},
 		{Where: "RoutePolicy", Name: "credentials", What: "credentials for upstreams"},
-		{Where: "Policy", Name: "compression", What: "compression"},
-		{Where: "RoutePolicy", Name: "compression", What: "compression"},
 		{Where: "Policy", Name: "streaming", What: "settings of streams"},
 		{Where: "RoutePolicy", Name: "streaming", What: "settings of streams"},
 		{Where: "Policy", Name: "websocket", What: "WebSocket sessions"},
@@ -461,12 +1235,10 @@ func Planned() []PlannedName {
 		{Where: "Gateway", Name: "apiKeys", What: "API keys"},
 		{Where: "Gateway", Name: "gitops", What: "sync settings in the repository"},
 		{Where: "Gateway", Name: "audit", What: "the audit trail"},
-		{Where: "Listener", Name: "tls", What: "TLS"},
-		{Where: "Listener", Name: "http2", What: "HTTP/2 settings"},
-		{Where: "Listener", Name: "protocol", What: "protocols other than HTTP/1.1"},
+		{Where: "Listener", Name: "protocol", What: "protocols other than HTTP"},
 		{Where: "Telemetry", Name: "metrics", What: "settings of metrics"},
 		{Where: "Target", Name: "cdn", What: "geographic routing"},
-		{Where: "Target", Name: "discovery", What: "service discovery"},
+		{Where: "Target", Name: "discovery", What: "service discovery; name an upstream that has it"},
 		{Where: "Target", Name: "urls", What: "several servers inline; name an upstream instead"},
 		{Where: "Target.type", Name: "ai", What: "AI providers"},
 		{Where: "Target.type", Name: "rooms", What: "WebSocket rooms"},
@@ -476,15 +1248,9 @@ func Planned() []PlannedName {
 		{Where: "Target.type", Name: "cdn", What: "geographic routing"},
 		{Where: "Target.type", Name: "static", What: "fixed answers"},
 		{Where: "Target.type", Name: "redirect", What: "redirects"},
-		{Where: "Upstream", Name: "discovery", What: "service discovery"},
-		{Where: "Upstream", Name: "loadBalancing", What: "load balancing strategies"},
-		{Where: "Upstream", Name: "health", What: "active health checks"},
-		{Where: "Upstream", Name: "outlier", What: "outlier ejection"},
-		{Where: "Upstream", Name: "tls", What: "TLS settings of upstreams"},
-		{Where: "Upstream", Name: "circuitBreaker", What: "circuit breakers"},
+		{Where: "Upstream", Name: "circuitBreaker", What: "circuit breakers of upstreams; the policy of a route has one"},
 		{Where: "Upstream", Name: "credentials", What: "credentials for upstreams"},
-		{Where: "Upstream", Name: "proxyProtocol", What: "the PROXY protocol"},
-		{Where: "Endpoint", Name: "weight", What: "weights"},
+		{Where: "Upstream", Name: "proxyProtocol", What: "the PROXY protocol towards upstreams"},
 		{Where: "Endpoint", Name: "zone", What: "zones"},
 	}
 }
@@ -498,6 +1264,12 @@ func newOf(def string) any {
 		return new(Gateway)
 	case "Listener":
 		return new(Listener)
+	case "HTTP2":
+		return new(HTTP2)
+	case "ProxyProtocol":
+		return new(ProxyProtocol)
+	case "LoadShedding":
+		return new(LoadShedding)
 	case "Limits":
 		return new(Limits)
 	case "ClientTimeouts":
@@ -518,6 +1290,18 @@ func newOf(def string) any {
 		return new(ForwardTimeouts)
 	case "BodyLimit":
 		return new(BodyLimit)
+	case "Retry":
+		return new(Retry)
+	case "Backoff":
+		return new(Backoff)
+	case "RetryBudget":
+		return new(RetryBudget)
+	case "CircuitBreaker":
+		return new(CircuitBreaker)
+	case "RouteLoadShedding":
+		return new(RouteLoadShedding)
+	case "Compression":
+		return new(Compression)
 	case "Route":
 		return new(Route)
 	case "Matcher":
@@ -526,10 +1310,40 @@ func newOf(def string) any {
 		return new(Target)
 	case "Tenant":
 		return new(Tenant)
+	case "UpstreamTLS":
+		return new(UpstreamTLS)
+	case "ListenerTLS":
+		return new(ListenerTLS)
+	case "Certificate":
+		return new(Certificate)
 	case "Upstream":
 		return new(Upstream)
 	case "Endpoint":
 		return new(Endpoint)
+	case "UpstreamLimits":
+		return new(UpstreamLimits)
+	case "LoadBalancing":
+		return new(LoadBalancing)
+	case "HashPart":
+		return new(HashPart)
+	case "Discovery":
+		return new(Discovery)
+	case "DNSDiscovery":
+		return new(DNSDiscovery)
+	case "KubernetesDiscovery":
+		return new(KubernetesDiscovery)
+	case "ConsulDiscovery":
+		return new(ConsulDiscovery)
+	case "Health":
+		return new(Health)
+	case "HTTPCheck":
+		return new(HTTPCheck)
+	case "TCPCheck":
+		return new(TCPCheck)
+	case "GRPCCheck":
+		return new(GRPCCheck)
+	case "Outlier":
+		return new(Outlier)
 	}
 	return nil
 }

@@ -55,8 +55,9 @@ func exportSchema(dir string, m *model) ([]byte, error) {
 	return append(out, '\n'), compare(out, m)
 }
 
-// flatten merges the members of every allOf into their parent: the export writes int as a number that is also an
-// integer, and each member costs a step at validation. A conflict stays as it is, for shape.Parse to refuse.
+// flatten writes what the export says in two ways in one: it merges the members of every allOf into their parent (int is
+// exported as a number that is also an integer, and each member costs a step at validation), and writes the constant {} as
+// the closed struct without fields that it is. A conflict stays as it is, for shape.Parse to refuse.
 func flatten(v any) {
 	switch v := v.(type) {
 	case []any:
@@ -66,6 +67,10 @@ func flatten(v any) {
 	case map[string]any:
 		for _, e := range v {
 			flatten(e)
+		}
+		if c, ok := v["const"].(map[string]any); ok && len(c) == 0 { // the export of a struct without fields
+			delete(v, "const")
+			v["type"], v["additionalProperties"] = "object", false
 		}
 		all, ok := v["allOf"].([]any)
 		if !ok {
@@ -148,6 +153,9 @@ func (m *model) resolve(t *typ) *typ {
 
 // defaultValue reads the text of a @default as the JSON value it stands for.
 func (m *model) defaultValue(t *typ, text string) any {
+	if words, ok := listDefault(text); ok && t.list != nil {
+		return words
+	}
 	t = m.resolve(t)
 	if t.bool {
 		return text == "true"

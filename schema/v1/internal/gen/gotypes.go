@@ -45,7 +45,10 @@ func (m *model) goStruct(b *bytes.Buffer, d *def) error {
 		}
 		doc := f.doc
 		if def, ok := f.attrs["default"]; ok {
-			doc += " Default: " + def + "."
+			doc += " Default: " + m.authored(f.typ, def) + "."
+		}
+		if absent, ok := f.attrs["absent"]; ok {
+			doc += " Nil: " + absent + "."
 		}
 		tag := f.name
 		if !f.required {
@@ -110,46 +113,108 @@ func (m *model) hasDefaults(d *def, seen []string) bool {
 		if _, ok := f.attrs["default"]; ok {
 			return true
 		}
-		sub := m.structOf(f)
+		sub := m.structOf(f.typ)
+		if f.typ.elem != nil {
+			sub = m.structOf(f.typ.elem)
+		}
 		return sub != nil && m.hasDefaults(sub, seen)
 	})
 }
 
-func (m *model) structOf(f *field) *def {
-	if d := m.def(f.typ.ref); d != nil && d.typ == nil {
+func (m *model) structOf(t *typ) *def {
+	if d := m.def(t.ref); d != nil && d.typ == nil {
 		return d
 	}
 	return nil
 }
 
 func (m *model) goDefaults(b *bytes.Buffer, d *def) error {
-	fmt.Fprintf(b, "\n// ApplyDefaults fills in what the author left out. Structs that hold defaults are never nil afterwards.\n"+
-		"func (t *%s) ApplyDefaults() {\n", d.name)
+	fmt.Fprintf(b, "\n// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those\n"+
+		"// whose absence means something of its own.\nfunc (t *%s) ApplyDefaults() {\n", d.name)
 	for _, f := range d.fields {
-		name := goName(f.name)
-		if sub := m.structOf(f); sub != nil && m.hasDefaults(sub, nil) {
-			if !f.required {
-				fmt.Fprintf(b, "if t.%s == nil {\nt.%s = &%s{}\n}\n", name, name, sub.name)
-			}
-			fmt.Fprintf(b, "t.%s.ApplyDefaults()\n", name)
+		if m.goSubDefaults(b, f) {
 			continue
 		}
-		text, ok := f.attrs["default"]
-		if !ok || text == "false" {
-			continue
-		}
-		if t, _ := m.goField(f); t == "string" {
-			fmt.Fprintf(b, "if t.%s == \"\" {\nt.%s = %q\n}\n", name, name, text)
-			continue
-		}
-		lit, err := goLiteral(m.goType(f.typ, f.attrs), text)
-		if err != nil {
+		if err := m.goDefault(b, f); err != nil {
 			return fmt.Errorf("default of #%s.%s: %w", d.name, f.name, err)
 		}
-		fmt.Fprintf(b, "if t.%s == nil {\nt.%s = new(%s)\n}\n", name, name, lit)
 	}
 	b.WriteString("}\n")
 	return nil
+}
+
+// goSubDefaults writes the defaults of a struct, or of a list of structs, and reports whether f is one that has any.
+func (m *model) goSubDefaults(b *bytes.Buffer, f *field) bool {
+	name := goName(f.name)
+	if f.typ.elem != nil {
+		sub := m.structOf(f.typ.elem)
+		if sub == nil || !m.hasDefaults(sub, nil) {
+			return false
+		}
+		fmt.Fprintf(b, "for i := range t.%s {\nt.%s[i].ApplyDefaults()\n}\n", name, name)
+		return true
+	}
+	sub := m.structOf(f.typ)
+	if sub == nil || !m.hasDefaults(sub, nil) {
+		return false
+	}
+	switch {
+	case f.attrs["absent"] != "":
+		fmt.Fprintf(b, "if t.%s != nil {\nt.%s.ApplyDefaults()\n}\n", name, name)
+		return true
+	case !f.required:
+		fmt.Fprintf(b, "if t.%s == nil {\nt.%s = &%s{}\n}\n", name, name, sub.name)
+	}
+	fmt.Fprintf(b, "t.%s.ApplyDefaults()\n", name)
+	return true
+}
+
+func (m *model) goDefault(b *bytes.Buffer, f *field) error {
+	name, text := goName(f.name), f.attrs["default"]
+	if text == "" || text == "false" {
+		return nil
+	}
+	if t, _ := m.goField(f); t == "string" {
+		fmt.Fprintf(b, "if t.%s == \"\" {\nt.%s = %q\n}\n", name, name, text)
+		return nil
+	}
+	typ := m.goType(f.typ, f.attrs)
+	if words, ok := listDefault(text); ok && f.typ.list != nil {
+		for i, w := range words {
+			words[i] = strconv.Quote(w)
+		}
+		fmt.Fprintf(b, "if t.%s == nil {\nt.%s = %s{%s}\n}\n", name, name, typ, strings.Join(words, ", "))
+		return nil
+	}
+	lit, err := goLiteral(typ, text)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b, "if t.%s == nil {\nt.%s = new(%s)\n}\n", name, name, lit)
+	return nil
+}
+
+// listDefault reads a default of the form [a, b].
+func listDefault(text string) ([]string, bool) {
+	inner, ok := strings.CutPrefix(text, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if !ok || !closed {
+		return nil, false
+	}
+	words := strings.Split(inner, ",")
+	for i := range words {
+		words[i] = strings.Trim(strings.TrimSpace(words[i]), `"`)
+	}
+	return words, true
+}
+
+// authored is a default as an author has to write it: text that looks like a number needs quotes.
+func (m *model) authored(t *typ, text string) string {
+	t = m.resolve(t)
+	if _, err := strconv.ParseFloat(text, 64); err == nil && t.text != nil && t.number == nil {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 // goLiteral writes a default as a Go expression: durations in milliseconds, sizes in bytes.
@@ -158,6 +223,8 @@ func goLiteral(typ, text string) (string, error) {
 	case "Duration":
 		d, err := time.ParseDuration(text)
 		return fmt.Sprintf("Duration(%d)", d.Milliseconds()), err
+	case "StatusRange", "Port":
+		return fmt.Sprintf("%s(%q)", typ, text), nil
 	case "Size":
 		for i, unit := range []string{"KiB", "MiB", "GiB"} {
 			if n, ok := strings.CutSuffix(text, unit); ok {
@@ -175,7 +242,7 @@ func (m *model) goTables(b *bytes.Buffer) {
 	for _, d := range m.defs {
 		for _, f := range d.fields {
 			if text, ok := f.attrs["default"]; ok {
-				fmt.Fprintf(b, "{Def: %q, Field: %q, Value: %q},\n", d.name, f.name, text)
+				fmt.Fprintf(b, "{Def: %q, Field: %q, Value: %q},\n", d.name, f.name, m.authored(f.typ, text))
 			}
 		}
 	}
@@ -206,7 +273,7 @@ func goName(name string) string {
 	words = append(words, name[start:])
 	for i, w := range words {
 		switch lower := strings.ToLower(w); lower {
-		case "id", "url", "api", "ui", "ip", "tls":
+		case "id", "url", "api", "ui", "ip", "tls", "dns", "http", "http2", "tcp", "grpc", "ca", "sni", "ttl":
 			words[i] = strings.ToUpper(w)
 		default:
 			words[i] = strings.ToUpper(w[:1]) + w[1:]

@@ -39,10 +39,11 @@ type field struct {
 // planned is one name the gateway knows and does not have.
 type planned struct{ where, name, what string }
 
-// attrs holds the attributes of a field or a definition by name: default, type, form, example, go.
+// attrs holds the attributes of a field or a definition by name: default, absent, type, form, example, go. A field with
+// absent is a struct that is not filled in where the author left it out; the attribute says in words what holds then.
 type attrs map[string]string
 
-var knownAttrs = []string{"default", "type", "form", "example", "go"}
+var knownAttrs = []string{"default", "absent", "type", "form", "example", "go"}
 
 func (m *model) def(name string) *def {
 	if i := slices.IndexFunc(m.defs, func(d *def) bool { return d.name == name }); i >= 0 {
@@ -157,6 +158,9 @@ func readField(l *lint, f *ast.Field) *field {
 	}
 	if out.required && out.attrs["default"] != "" {
 		l.errorf(f, "%s is required and has a default", name)
+	}
+	if out.attrs["absent"] != "" && (out.required || out.attrs["default"] != "" || out.typ.ref == "") {
+		l.errorf(f, "%s: @absent belongs to an optional struct without a default", name)
 	}
 	if out.typ.ref != "" && (out.attrs["type"] != "" || out.attrs["form"] != "" || out.attrs["go"] != "") {
 		l.errorf(f, "%s: @type, @form and @go belong to the definition it names", name)

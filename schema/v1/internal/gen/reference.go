@@ -39,9 +39,12 @@ Every field of a file with ` + "`apiVersion: gateway.suuupra.dev/v1`" + `. Files
 func (m *model) refStruct(b *bytes.Buffer, d *def) {
 	fmt.Fprintf(b, "## %s\n\n%s\n\n| field | type | default | meaning | allowed |\n| --- | --- | --- | --- | --- |\n", d.name, d.doc)
 	for _, f := range d.fields {
-		def := code(f.attrs["default"])
-		if f.required {
+		def := code(m.authored(f.typ, f.attrs["default"]))
+		switch {
+		case f.required:
 			def = "required"
+		case f.attrs["absent"] != "":
+			def = f.attrs["absent"]
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", f.name, m.typeName(f.typ, f.attrs), def, cell(f.doc), cell(allowed(f.typ, f.attrs)))
 	}
@@ -63,6 +66,8 @@ func (m *model) typeName(t *typ, a attrs) string {
 		return "size"
 	case a["type"] == "duration":
 		return "duration"
+	case t.number != nil && t.text != nil:
+		return "whole number, or text"
 	case t.number != nil && t.number.Integer:
 		return "whole number"
 	case t.number != nil:
