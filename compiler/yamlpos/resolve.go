@@ -315,12 +315,10 @@ func (r *resolver) key(k *yaml.Node) (string, bool) {
 		r.report(d)
 		return "", false
 	}
-	if p := plain(k.Value); p.kind != schema.String || p.code != "" {
+	// A word such as "on" is ambiguous as a value; as a name it can only be the word, and retry has a field of that name.
+	if p := plain(k.Value); p.code != "GW1101" && (p.kind != schema.String || p.code != "") {
 		d.Code, d.Message = "GW1113", fmt.Sprintf("the name %s is %s, names are strings", display(k.Value), p.kind)
 		d.Hint = "quote it: " + strconv.Quote(k.Value)
-		if p.code == "GW1101" {
-			d.Code, d.Message = p.code, p.message
-		}
 		r.report(d)
 	}
 	return k.Value, true

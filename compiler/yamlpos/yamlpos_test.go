@@ -164,7 +164,7 @@ func TestRefused(t *testing.T) {
 		{"number as a name", "1: x\n", "1:1 GW1113"},
 		{"null as a name", "a: 1\n? \n: x\n", "2:2 GW1113"},
 		{"true as a name", "m: {true: 1}\n", "1:5 GW1113"},
-		{"yes as a name", "on: x\n", "1:1 GW1101"},
+		{"on as a name and as a value", "on: on\n", "1:5 GW1101"},
 		{"list as a name", "? [a]\n: x\n", "1:3 GW1113"},
 		{"alias as a name", "a: &x p\n*x : z\n", "2:1 GW1113"},
 		{"tagged name", "!!binary aGk=: 1\n", "1:1 GW1109"},

@@ -105,7 +105,7 @@ var syntaxCodes = []Explanation{
 	},
 	{
 		Code: "GW1101", Title: "ambiguous word",
-		Why: "yes, no, on, off, y and n are truth values to YAML 1.1 parsers and words to others",
+		Why: "yes, no, on, off, y and n are truth values to YAML 1.1 parsers and words to others; as names of fields they are words",
 		Fix: "write true or false, or quote the word",
 		Bad: "enabled: yes", Good: "enabled: true",
 	},
