@@ -15,7 +15,7 @@ import (
 // edits changes the base program in many ways, for tests of what holds whatever the change.
 func edits() map[string]func(*ir.Program) {
 	out := map[string]func(*ir.Program){"nothing": unchanged}
-	for _, cases := range [][]riskCase{authCases(), routeCases(), limitCases(), targetCases()} {
+	for _, cases := range [][]riskCase{authCases(), routeCases(), limitCases(), targetCases(), resilienceCases(), listenerCases()} {
 		for _, c := range cases {
 			out[string(c.code)+" "+c.name] = c.edit
 			if c.from != nil {
@@ -78,10 +78,10 @@ func TestComparisonDoesNotTouchTheInput(t *testing.T) {
 // show in a report without anybody thinking of this package.
 func TestEveryFieldIsCompared(t *testing.T) {
 	seen := 0
-	mutate := func(what string, pick func(*ir.Program) reflect.Value) {
-		probe := pick(base())
+	mutate := func(what string, start func() *ir.Program, pick func(*ir.Program) reflect.Value) {
+		probe := pick(start())
 		for i := range leaves(probe, "") {
-			a, b := base(), base()
+			a, b := start(), start()
 			leaf := leaves(pick(b), "")[i]
 			seen++
 			switch leaf.v.Kind() {
@@ -91,6 +91,13 @@ func TestEveryFieldIsCompared(t *testing.T) {
 				leaf.v.SetBool(!leaf.v.Bool())
 			case reflect.Int64:
 				leaf.v.SetInt(leaf.v.Int() + 1)
+			case reflect.Pointer: // a part that is there on one side only
+				if leaf.v.IsNil() {
+					leaf.v.Set(reflect.New(leaf.v.Type().Elem()))
+					fill(leaf.v.Elem())
+				} else {
+					leaf.v.SetZero()
+				}
 			case reflect.Slice: // raw JSON, or an empty list
 				if leaf.v.Type().Elem().Kind() == reflect.Uint8 {
 					leaf.v.SetBytes([]byte(`{"added":1}`))
@@ -105,12 +112,51 @@ func TestEveryFieldIsCompared(t *testing.T) {
 			}
 		}
 	}
-	mutate("gateway", func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Gateway).Elem() })
-	mutate("route", func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Routes[2]).Elem() })
-	mutate("upstream", func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Upstreams[2]).Elem() })
-	mutate("inline upstream", func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Upstreams[0]).Elem() })
-	if seen < 60 {
+	for _, start := range []func() *ir.Program{func() *ir.Program { return base() }, func() *ir.Program { return base(filled) }} {
+		mutate("gateway", start, func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Gateway).Elem() })
+		mutate("route", start, func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Routes[2]).Elem() })
+		mutate("upstream", start, func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Upstreams[2]).Elem() })
+		mutate("inline upstream", start, func(p *ir.Program) reflect.Value { return reflect.ValueOf(&p.Upstreams[0]).Elem() })
+	}
+	if seen < 250 {
 		t.Errorf("only %d fields were changed", seen)
+	}
+}
+
+// filled gives a program every part there is.
+func filled(p *ir.Program) {
+	for _, v := range []any{&p.Gateway, &p.Routes[2].Forward, &p.Upstreams[2], &p.Upstreams[0]} {
+		fill(reflect.ValueOf(v).Elem())
+	}
+}
+
+// fill makes what is nil below v, each with something in it.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.Pointer:
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		fill(v.Elem())
+	case reflect.Slice:
+		if v.Len() == 0 && v.Type().Elem().Kind() != reflect.Uint8 {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		}
+		for i := range v.Len() {
+			fill(v.Index(i))
+		}
+	case reflect.String:
+		if v.String() == "" {
+			v.SetString("y")
+		}
+	case reflect.Int64:
+		if v.Int() == 0 {
+			v.SetInt(7)
+		}
 	}
 }
 
@@ -119,6 +165,7 @@ type leaf struct {
 	v    reflect.Value
 }
 
+// leaves lists the fields below v, and the parts that may be absent.
 func leaves(v reflect.Value, path string) []leaf {
 	var out []leaf
 	switch {
@@ -130,6 +177,8 @@ func leaves(v reflect.Value, path string) []leaf {
 		for i := range v.Len() {
 			out = append(out, leaves(v.Index(i), fmt.Sprintf("%s[%d]", path, i))...)
 		}
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		out = append(leaves(v.Elem(), path), leaf{path, v})
 	default:
 		out = append(out, leaf{path, v})
 	}
@@ -186,6 +235,9 @@ func TestChanges(t *testing.T) {
 			g.Listeners = []ir.Listener{{ID: "public", Address: ":80"}, {ID: "b c", Address: ":81"}}
 		}), []string{
 			`+ gateway: listeners["b c"].address - -> :81`,
+			`+ gateway: listeners["b c"].http2.cleartext - -> false`,
+			`+ gateway: listeners["b c"].http2.enabled - -> false`,
+			`+ gateway: listeners["b c"].http2.maxStreams - -> 0`,
 			"~ gateway: listeners[public].address :8080 -> :80",
 			"~ gateway: limits.maxBodyBytes 1048576 -> 4",
 			"~ gateway: limits.maxHeaderBytes 32768 -> 1",
@@ -193,6 +245,72 @@ func TestChanges(t *testing.T) {
 			"~ gateway: limits.maxUrlBytes 8192 -> 3",
 			"+ gateway: telemetry.tracing.endpoint - -> http://c:4318",
 			"~ gateway: telemetry.tracing.sampleRatio 0.1 -> 0.025",
+		}},
+		{"listener", nil, onListener(func(l *ir.Listener) {
+			l.TLS = &ir.ListenerTLS{Certificates: []ir.Certificate{{Cert: "file:/c", Key: "env:K"}}, MinVersion: "1.2"}
+			l.HTTP2, l.ProxyProtocol = ir.HTTP2{Enabled: true, MaxStreams: 100}, []string{"10.0.0.0/8"}
+		}), []string{
+			"~ gateway: listeners[public].http2.enabled false -> true",
+			"~ gateway: listeners[public].http2.maxStreams 0 -> 100",
+			"+ gateway: listeners[public].proxyProtocol.from - -> [10.0.0.0/8]",
+			"+ gateway: listeners[public].tls.certificates[0].cert - -> file:/c",
+			"+ gateway: listeners[public].tls.certificates[0].key - -> env:K",
+			`+ gateway: listeners[public].tls.minVersion - -> "1.2"`,
+		}},
+		{"weights and notes", nil, onUpstream("users", func(u *ir.Upstream) {
+			u.Endpoints = []ir.Endpoint{u.Endpoints[0], {Address: "users-2:8443", Weight: 3, Metadata: []ir.Pair{{Name: "zone", Value: "b"}}}}
+		}), []string{
+			"+ upstream users: targets[1].metadata.zone - -> b",
+			"+ upstream users: targets[1].weight - -> 3",
+		}},
+		{"another weight", onUpstream("users", func(u *ir.Upstream) { u.Endpoints[1].Weight = 3 }), onUpstream("users", func(u *ir.Upstream) { u.Endpoints[1].Weight = 5 }), []string{
+			"~ upstream users: targets[1].weight 3 -> 5",
+		}},
+		{"parts of an upstream", onUpstream("users", func(u *ir.Upstream) { resilient(u); u.Health.Type = "tcp" }), onUpstream("users", func(u *ir.Upstream) {
+			resilient(u)
+			u.Balance = &ir.Balance{Strategy: "maglev", HashOn: []ir.HashPart{{IP: true}}, BoundPercent: 125}
+			u.Health.Healthy, u.Health.Path, u.Health.Status = 2, "/healthz", []ir.Span{{From: 200, To: 200}, {From: 202, To: 299}}
+			u.Outlier.MaxEjectedPercent, u.Outlier.FailurePercent = 50, 85
+			u.Limits.Pending = 8
+			u.TLS.SNI = "users.internal"
+		}), []string{
+			"- upstream users: health.tcp {} -> -",
+			"~ upstream users: health.healthyThreshold 1 -> 2",
+			"+ upstream users: health.http.path - -> /healthz",
+			`+ upstream users: health.http.status - -> [200, 202-299]`,
+			"~ upstream users: limits.pending 16 -> 8",
+			"+ upstream users: loadBalancing.boundPercent - -> 125",
+			"+ upstream users: loadBalancing.hashOn[0].ip - -> true",
+			"+ upstream users: loadBalancing.strategy - -> maglev",
+			"~ upstream users: outlier.failurePercentage 0 -> 85",
+			"~ upstream users: outlier.maxEjectionPercent 10 -> 50",
+			"+ upstream users: tls.sni - -> users.internal",
+		}},
+		{"discovery", nil, onUpstream("users", func(u *ir.Upstream) {
+			u.Endpoints, u.Discovery = nil, &ir.Discovery{DNS: &ir.DNS{Name: "users.internal", Type: "ip", Port: 80, MinTTL: 1000, MaxTTL: 300000}}
+		}), []string{
+			"+ upstream users: discovery.dns.maxTtl - -> 300000",
+			"+ upstream users: discovery.dns.minTtl - -> 1000",
+			"+ upstream users: discovery.dns.name - -> users.internal",
+			"+ upstream users: discovery.dns.port - -> 80",
+			"+ upstream users: discovery.dns.type - -> ip",
+			"+ upstream users: scheme - -> https",
+			"- upstream users: targets [https://users-1:8443, https://users-2:8443] -> -",
+		}},
+		{"retry and breaker", forward(guarded), forward(func(f *ir.Forward) {
+			guarded(f)
+			f.Retry.BackoffMax, f.Retry.BudgetMin, f.Retry.On = 500, 5, []string{"5xx", "reset"}
+			f.Breaker.HalfOpenRampFor, f.Priority = 5000, ir.PriorityCritical
+		}), []string{
+			"~ route users: policy.circuitBreaker.halfOpenFor 10000 -> 5000",
+			"+ route users: policy.loadShedding.priority - -> critical",
+			"~ route users: policy.retry.backoff.max 250 -> 500",
+			"~ route users: policy.retry.budget.minConcurrency 3 -> 5",
+			"~ route users: policy.retry.on [connectFailure, reset] -> [5xx, reset]",
+		}},
+		{"conditions in another order", forward(guarded), forward(func(f *ir.Forward) { guarded(f); slices.Reverse(f.Retry.On) }), nil},
+		{"preference of a compression", plan("compression", `{"algorithms":["zstd","gzip"]}`), plan("compression", `{"algorithms":["gzip","zstd"]}`), []string{
+			"~ route users: policy.compression.algorithms [zstd, gzip] -> [gzip, zstd]",
 		}},
 		{"url", nil, both(withUpstream(upstreamOf("http://docs:81", "http", "docs:81")), toUpstream("docs", "http://docs:81")), []string{
 			"~ route docs: target.url http://docs:80 -> http://docs:81",

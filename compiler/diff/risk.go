@@ -42,6 +42,10 @@ const (
 	TrustedProxiesWidened   Code = "TRUSTED_PROXIES_WIDENED"
 	AdminEnabled            Code = "ADMIN_ENABLED"
 	PrivateAddressesAllowed Code = "PRIVATE_ADDRESSES_ALLOWED"
+	TLSWeakened             Code = "TLS_WEAKENED"
+	RetryWidened            Code = "RETRY_WIDENED"
+	ResilienceRemoved       Code = "RESILIENCE_REMOVED"
+	PriorityRaised          Code = "PRIORITY_RAISED"
 )
 
 // Class is the manual's entry for one code.
@@ -62,14 +66,18 @@ func Codes() []Class {
 		{MatchWidened, Security, "a route no longer asks for a header field or a query parameter, or for its value"},
 		{TargetExternal, Security, "requests or traces go to a public host they did not go to before"},
 		{TLSDowngrade, Security, "a connection that was encrypted is not any more"},
+		{TLSWeakened, Security, "an encrypted connection is verified less, believes others, or takes an older version of TLS"},
 		{TrustedProxiesWidened, Security, "more addresses may say who the client is"},
 		{AdminEnabled, Security, "a part of the admin API is switched on"},
 		{PrivateAddressesAllowed, Security, "an upstream may dial private and loopback addresses"},
 		{EmptyConfig, Availability, "no route is left"},
 		{RoutesRemovedMany, Availability, "more than a tenth of the routes is removed"},
 		{RouteRemoved, Availability, "requests a route took are answered by another route, or 404"},
-		{LimitRaised, Availability, "a limit or a timeout is higher"},
+		{LimitRaised, Availability, "a limit or a timeout is looser"},
 		{LimitRemoved, Availability, "a limit or a timeout is gone"},
+		{RetryWidened, Availability, "more requests are repeated, or more often: an upstream in trouble gets more of them"},
+		{ResilienceRemoved, Availability, "health checks, outlier ejection, a circuit breaker or load shedding are gone"},
+		{PriorityRaised, Availability, "requests of a route are refused later than before when the gateway sheds load, at the cost of the others"},
 		{PublicRouteAdded, Notice, "a new route asks for no credential"},
 	}
 }
@@ -132,7 +140,7 @@ func (d *differ) place(obj *Object, keys []string) diag.Pos {
 
 func severityOf(code Code) Severity {
 	switch code {
-	case EmptyConfig, RoutesRemovedMany, RouteRemoved, LimitRaised, LimitRemoved:
+	case EmptyConfig, RoutesRemovedMany, RouteRemoved, LimitRaised, LimitRemoved, RetryWidened, ResilienceRemoved, PriorityRaised:
 		return Availability
 	case PublicRouteAdded:
 		return Notice
@@ -185,15 +193,24 @@ func (d *differ) loosened(obj *Object, l limit) {
 	case l.new == 0:
 		r = d.risk(LimitRemoved, obj, l.keys, "%s was %d and is off", l.what, l.old)
 	case l.new > l.old:
-		f := factor(l.old, l.new)
-		r = d.risk(LimitRaised, obj, l.keys, "%s is %s times what it was, %d instead of %d", l.what, f, l.new, l.old)
-		r.Factor = f
+		r = d.raised(obj, l)
 	default:
 		return
 	}
 	if l.cost {
 		r.Severity = Cost
 	}
+}
+
+// raised notes a bound that is higher than before.
+func (d *differ) raised(obj *Object, l limit) *Risk {
+	if l.old == 0 {
+		return d.risk(LimitRaised, obj, l.keys, "%s is %d instead of none", l.what, l.new)
+	}
+	f := factor(l.old, l.new)
+	r := d.risk(LimitRaised, obj, l.keys, "%s is %s times what it was, %d instead of %d", l.what, f, l.new, l.old)
+	r.Factor = f
+	return r
 }
 
 // factor divides.

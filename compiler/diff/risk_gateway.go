@@ -23,6 +23,8 @@ func (d *differ) gatewayRisks(old, new *ir.Gateway, obj *Object) {
 	if more := notCovered(new.TrustedProxies, old.TrustedProxies); len(more) > 0 {
 		d.risk(TrustedProxiesWidened, obj, []string{"trustedProxies"}, "%s may now say who the client is", someOf(more))
 	}
+	d.listenerRisks(old, new, obj)
+	d.sheddingRisks(old.LoadShedding, new.LoadShedding, obj)
 	d.adminRisks(old.Admin, new.Admin, obj)
 	d.tracingRisks(old.Tracing.Endpoint, new.Tracing.Endpoint, obj)
 }

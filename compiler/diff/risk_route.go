@@ -31,6 +31,7 @@ func (d *differ) routeRisks(x delta) {
 		} {
 			d.loosened(x.obj, l)
 		}
+		d.forwardRisks(x)
 	}
 }
 

@@ -12,14 +12,23 @@ import (
 
 // upstreamRisks looks at a named upstream; old is nil if it is new.
 func (d *differ) upstreamRisks(old, new *ir.Upstream, obj *Object) {
-	d.external(obj, []string{"targets"}, old, new)
+	d.external(obj, []string{sourceOf(new)}, old, new)
 	if old == nil {
+		d.tlsRisks(obj, nil, nil, new)
 		if new.PrivateAddresses && new.Tenant != "" {
 			d.risk(PrivateAddressesAllowed, obj, []string{"privateAddresses"}, "an upstream of tenant %s may dial private addresses", show(new.Tenant))
 		}
 		return
 	}
-	d.sameUpstream(obj, nil, []string{"targets"}, old, new)
+	d.sameUpstream(obj, nil, []string{sourceOf(new)}, old, new)
+}
+
+// sourceOf is the field that says which servers an upstream has.
+func sourceOf(u *ir.Upstream) string {
+	if u.Discovery != nil {
+		return "discovery"
+	}
+	return "targets"
 }
 
 // sameUpstream compares the settings of two upstreams that stand in the same place.
@@ -30,6 +39,8 @@ func (d *differ) sameUpstream(obj *Object, below, targets []string, old, new *ir
 	if new.PrivateAddresses && !old.PrivateAddresses {
 		d.risk(PrivateAddressesAllowed, obj, append(slices.Clip(below), "privateAddresses"), "private and loopback addresses may be dialled")
 	}
+	d.tlsRisks(obj, below, old, new)
+	d.resilienceRisks(obj, below, old, new)
 	d.loosened(obj, limit{keys: append(slices.Clip(below), "connectTimeout"), what: "the time to connect", old: old.ConnectTimeout, new: new.ConnectTimeout})
 	d.loosened(obj, limit{keys: append(slices.Clip(below), "maxConnections"), what: "the number of connections", old: old.MaxConnections, new: new.MaxConnections})
 }
@@ -98,8 +109,13 @@ func (d *differ) targetRisks(x delta) {
 		if now.PrivateAddresses && !was.PrivateAddresses {
 			d.risk(PrivateAddressesAllowed, x.obj, keys, "private and loopback addresses may be dialled")
 		}
+		if skipsVerify(now) && was.Scheme == "https" && !skipsVerify(was) {
+			d.risk(TLSWeakened, x.obj, keys, "requests go where certificates of the servers are not verified")
+		}
 	}
 }
+
+func skipsVerify(u *ir.Upstream) bool { return u.TLS != nil && u.TLS.SkipVerify }
 
 // planURLs looks at the urls in what a kind of target says for itself, such as the endpoint of a provider.
 func (d *differ) planURLs(x delta) {
@@ -134,15 +150,28 @@ func (d *differ) knownHosts() map[string]bool {
 	return d.known
 }
 
+// publicHosts are the public hosts among the servers of an upstream; those that discovery finds are not known here, but the
+// name that is looked up is, and so is the agent that is asked.
 func publicHosts(u *ir.Upstream) []string {
 	var out []string
+	add := func(h string) {
+		if h = strings.ToLower(h); public(h) && !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
 	for _, e := range u.Endpoints {
 		h := e.Address
 		if host, _, err := net.SplitHostPort(e.Address); err == nil {
 			h = host
 		}
-		if h = strings.ToLower(h); public(h) && !slices.Contains(out, h) {
-			out = append(out, h)
+		add(h)
+	}
+	if u.Discovery != nil && u.Discovery.DNS != nil {
+		add(u.Discovery.DNS.Name)
+	}
+	if u.Discovery != nil && u.Discovery.Consul != nil {
+		if h := hostOfURL(u.Discovery.Consul.Address); h != "" {
+			add(h)
 		}
 	}
 	slices.Sort(out)

@@ -13,17 +13,16 @@ import (
 // The trees in this file hold a compiled object in the shape and with the names its author knows. They are made from the
 // object's JSON, so that a field the compiled form gains later is compared at once, if perhaps under its compiled name.
 
-// The authored names of compiled fields, where they differ.
-var (
-	limitNames    = map[string]string{"headerBytes": "maxHeaderBytes", "headerFields": "maxHeaderFields", "urlBytes": "maxUrlBytes", "bodyBytes": "maxBodyBytes"}
-	upstreamNames = map[string]string{"maxIdle": "maxIdleConnections"}
-	forwardNames  = map[string]string{"headerTimeout": "header", "idleTimeout": "idle"}
-)
-
 func gatewayTree(g *ir.Gateway) map[string]any {
 	t := fields(g)
 	if m, ok := t["limits"].(map[string]any); ok {
 		t["limits"] = renamed(m, limitNames)
+	}
+	list, _ := t["listeners"].([]any)
+	for _, e := range list {
+		if m, ok := e.(map[string]any); ok && m["proxyProtocol"] != nil {
+			m["proxyProtocol"] = map[string]any{"from": m["proxyProtocol"]}
+		}
 	}
 	if m, ok := t["tracing"].(map[string]any); ok {
 		delete(t, "tracing")
@@ -63,6 +62,9 @@ func upstreamTree(u *ir.Upstream) map[string]any {
 		m, _ := e.(map[string]any)
 		address, _ := m["address"].(string)
 		delete(m, "address")
+		if pairs, ok := m["metadata"].([]any); ok {
+			m["metadata"] = byName(pairs)
+		}
 		if len(m) == 0 {
 			targets = append(targets, scheme+"://"+address)
 			continue
@@ -74,6 +76,7 @@ func upstreamTree(u *ir.Upstream) map[string]any {
 		t["targets"] = targets
 		delete(t, "scheme") // said by every target
 	}
+	upstreamParts(t)
 	normalise(t)
 	return t
 }
@@ -95,15 +98,9 @@ func routeFields(r *ir.Route) map[string]any {
 	t["matcher"] = matcher
 	forward, _ := t["forward"].(map[string]any)
 	delete(t, "forward")
-	timeouts := map[string]any{}
 	for k, v := range forward {
-		if name := forwardNames[k]; name != "" {
-			timeouts[name] = v
-		} else {
-			policy[k] = v
-		}
+		forwardPart(policy, k, v)
 	}
-	policy["timeouts"] = timeouts
 	for i := range r.Policies {
 		place(policy, strings.Split(r.Policies[i].Kind, "."), decode(r.Policies[i].Plan))
 	}
@@ -278,7 +275,7 @@ func decode(raw []byte) any {
 
 // setNames are the lists whose order has no meaning, by the name of the field.
 var setNames = map[string]bool{
-	"trustedProxies": true, "methods": true, "headers": true, "query": true,
+	"trustedProxies": true, "from": true, "on": true, "tags": true, "methods": true, "headers": true, "query": true,
 	"audience": true, "audiences": true, "issuers": true, "algorithms": true,
 	"requiredRoles": true, "requiredScopes": true, "requiredPermissions": true, "roles": true, "scopes": true, "permissions": true,
 	"allow": true, "deny": true, "allowList": true, "denyList": true, "allowed": true, "denied": true,
@@ -286,8 +283,13 @@ var setNames = map[string]bool{
 	"allowHeaders": true, "allowedHeaders": true, "exposeHeaders": true, "exposedHeaders": true,
 }
 
+// orderedLists are those whose order has a meaning although others of their name have none.
+var orderedLists = map[string]bool{"compression.algorithms": true}
+
 // normalise sorts the sets below a tree and drops what is there without saying anything: null, and empty lists.
-func normalise(v any) {
+func normalise(v any) { normaliseBelow("", v) }
+
+func normaliseBelow(parent string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, e := range v {
@@ -296,14 +298,14 @@ func normalise(v any) {
 				delete(v, k)
 				continue
 			}
-			normalise(e)
-			if isList && setNames[k] {
+			normaliseBelow(k, e)
+			if isList && setNames[k] && !orderedLists[parent+"."+k] {
 				slices.SortFunc(list, func(x, y any) int { return strings.Compare(fingerprint(x), fingerprint(y)) })
 			}
 		}
 	case []any:
 		for _, e := range v {
-			normalise(e)
+			normaliseBelow(parent, e)
 		}
 	}
 }

@@ -49,6 +49,7 @@ func (w *walker) maps(oldKeys, newKeys []string, old, new map[string]any) {
 // lists compares lists of maps: by id where every element has one, else as sequences. The common ends of two sequences
 // are equal; what is between them is compared in order, so that one insertion shows as one.
 func (w *walker) lists(oldKeys, newKeys []string, old, new []any) {
+	old, new = spelledOut(old), spelledOut(new)
 	if om, ok := byID(old); ok {
 		if nm, ok := byID(new); ok {
 			ids := slices.Collect(maps.Keys(om))
@@ -106,6 +107,18 @@ func (w *walker) note(oldKeys, newKeys []string, old, new any) {
 		c.NewPos = w.after(newKeys, list)
 	}
 	w.out = append(w.out, c)
+}
+
+// spelledOut writes the servers of a list in full, as one of two compared lists has them: with no more than a url, a server is
+// that url alone.
+func spelledOut(list []any) []any {
+	out := slices.Clone(list)
+	for i, e := range out {
+		if s, ok := e.(string); ok {
+			out[i] = map[string]any{"url": s}
+		}
+	}
+	return out
 }
 
 // composite reports whether a list holds more than plain values.
