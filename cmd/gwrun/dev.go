@@ -18,7 +18,8 @@ import (
 
 // devFlags are the settings of dev mode.
 type devFlags struct {
-	env, listen, demo string
+	env, listen string
+	demo        []string
 }
 
 func newDev() *cobra.Command {
@@ -43,7 +44,7 @@ for the example repository is served beside it. The admin API needs no token fro
 	}
 	cmd.Flags().StringVar(&f.env, "env", "", "environment to serve (default: dev if there is one, else the base)")
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to serve on, in the clear; empty for the listeners of the repository")
-	cmd.Flags().StringVar(&f.demo, "demo", "127.0.0.1:18081", "address of the demo upstream; empty for none")
+	cmd.Flags().StringSliceVar(&f.demo, "demo", []string{"127.0.0.1:18081", "127.0.0.1:18082"}, "addresses of the demo upstream's servers; empty for none")
 	return cmd
 }
 
@@ -68,10 +69,10 @@ func (f *devFlags) run(ctx context.Context, path string, stdout, stderr io.Write
 	}
 	s.status.set(func() { s.status.kind = "dev " + path })
 	demoDone := make(<-chan struct{})
-	if f.demo != "" {
-		if demoDone, err = demo.Start(ctx, f.demo); err != nil {
-			fmt.Fprintf(stderr, "gwrun: %v; choose another address with --demo, or none with --demo ''\n", err)
-			f.demo = ""
+	if len(f.demo) > 0 {
+		if demoDone, err = demo.Start(ctx, f.demo...); err != nil {
+			fmt.Fprintf(stderr, "gwrun: %v; choose other addresses with --demo, or none with --demo ''\n", err)
+			f.demo = nil
 		}
 	}
 	listen := func() error {
@@ -101,7 +102,7 @@ func (f *devFlags) run(ctx context.Context, path string, stdout, stderr io.Write
 	})
 	err = s.stop()
 	cancel()
-	if f.demo != "" {
+	if len(f.demo) > 0 {
 		<-demoDone
 	}
 	return err

@@ -11,34 +11,48 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
 // maxEcho bounds what /echo reads of a body, in bytes.
 const maxEcho = 1 << 20
 
-// Start serves on a loopback address until ctx ends. It returns once it listens, or fails; done is closed when the
-// server has stopped.
-func Start(ctx context.Context, addr string) (done <-chan struct{}, err error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("start demo upstream: %w", err)
+// Start serves on loopback addresses until ctx ends, as one server on each. It returns once they listen, or the first one
+// fails; done is closed when all of them have stopped.
+func Start(ctx context.Context, addrs ...string) (done <-chan struct{}, err error) {
+	var listeners []net.Listener
+	for _, addr := range addrs {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return nil, fmt.Errorf("start demo upstream: %w", err)
+		}
+		listeners = append(listeners, l)
 	}
 	srv := &http.Server{Handler: Handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		serving.Go(func() { _ = srv.Serve(l) }) // ends with Close
+	}
+	context.AfterFunc(ctx, func() { _ = srv.Close() })
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		_ = srv.Serve(l) // ends with Close
+		serving.Wait()
 	}()
-	context.AfterFunc(ctx, func() { _ = srv.Close() })
 	return stopped, nil
 }
 
-// Handler answers /hello, /echo, /events, /shop and /api/users.
+// Handler answers /hello, /echo, /events, /shop and /api/users, and the gateway's checks on /healthz. /hello says which of
+// the servers answers.
 func Handler() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]bool{"healthy": true}) })
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, map[string]any{"message": "hello from the demo upstream", "requestId": r.Header.Get("X-Request-Id")})
+		reply(w, map[string]any{"message": "hello from the demo upstream", "server": server(r), "requestId": r.Header.Get("X-Request-Id")})
 	})
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/echo/", echo)
@@ -55,6 +69,14 @@ func Handler() http.Handler {
 		reply(w, map[string]string{"id": r.PathValue("id"), "name": "Ada", "method": r.Method})
 	})
 	return mux
+}
+
+// server is the address a request came to.
+func server(r *http.Request) string {
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		return a.String()
+	}
+	return ""
 }
 
 func reply(w http.ResponseWriter, v any) {

@@ -3,6 +3,7 @@ package demo
 import (
 	"bufio"
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +15,7 @@ func TestHandler(t *testing.T) {
 	defer srv.Close()
 	for path, want := range map[string]string{
 		"/hello":        "hello from the demo upstream",
+		"/healthz":      "true",
 		"/echo/a?b=c":   `"query":"b=c"`,
 		"/api/users":    "Grace",
 		"/api/users/42": `"id":"42"`,
@@ -28,6 +30,48 @@ func TestHandler(t *testing.T) {
 			t.Errorf("GET %s = %q, want %q in it", path, line, want)
 		}
 	}
+}
+
+// TestStart serves on two addresses, and on none if one of them is taken.
+func TestStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	a, b := freePort(t), freePort(t)
+	done, err := Start(ctx, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range []string{a, b} {
+		resp, err := http.Get("http://" + addr + "/hello")
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, _ := bufio.NewReader(resp.Body).ReadString('\n')
+		_ = resp.Body.Close()
+		if !strings.Contains(line, `"server":"`+addr+`"`) {
+			t.Errorf("%s says %q", addr, line)
+		}
+	}
+	c := freePort(t)
+	if _, err := Start(ctx, c, b); err == nil || !strings.HasPrefix(err.Error(), "start demo upstream: listen tcp "+b) {
+		t.Errorf("the second address is taken, and Start says %v", err)
+	}
+	if l, err := net.Listen("tcp", c); err != nil {
+		t.Errorf("the first address was kept: %v", err)
+	} else {
+		_ = l.Close()
+	}
+	cancel()
+	<-done
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
 }
 
 func TestEventsEndWithTheClient(t *testing.T) {

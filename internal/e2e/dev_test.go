@@ -22,11 +22,11 @@ func (s *scene) dev() *dev {
 	s.t.Helper()
 	dir := filepath.Join(s.t.TempDir(), "config-repo")
 	s.copy(filepath.Join(testkit.Root(s.t), "examples", "config-repo"), dir)
-	demo := testkit.FreePort(s.t) // the example's own port may be taken
+	demo := []string{testkit.FreePort(s.t), testkit.FreePort(s.t)} // the example's own ports may be taken
 	s.edit(filepath.Join(dir, "upstreams", "demo.yaml"), func(data []byte) []byte {
-		return []byte(strings.Replace(string(data), "127.0.0.1:18081", demo, 1))
+		return []byte(strings.NewReplacer("127.0.0.1:18081", demo[0], "127.0.0.1:18082", demo[1]).Replace(string(data)))
 	})
-	g := s.gwrunAlone("dev", dir, "--listen", "127.0.0.1:0", "--demo", demo)
+	g := s.gwrunAlone("dev", dir, "--listen", "127.0.0.1:0", "--demo", strings.Join(demo, ","))
 	g.url = "http://" + g.WaitLine(`serving \S+ on http://(\S+); edit`)[1]
 	g.admin = g.url
 	g.WaitLine(`version 1 is live, environment dev`)

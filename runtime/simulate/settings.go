@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,42 +14,51 @@ import (
 	"github.com/suuupra/gateway/schema/ir"
 )
 
+// settings collects effective values below one object of the program.
+type settings struct {
+	p    *ir.Program
+	root string // of the origins, e.g. "routes/users-api"
+	out  *[]Setting
+}
+
+// add notes a value, unless it is empty, with the place that set it.
+func (s settings) add(field, value string) {
+	if value != "" {
+		*s.out = append(*s.out, Setting{Field: field, Value: value, Origin: origin(s.p, s.root+"/"+field)})
+	}
+}
+
+func (s settings) number(field string, n int64) { s.add(field, strconv.FormatInt(n, 10)) }
+
+func (s settings) time(field string, ms int64) { s.add(field, millis(ms)) }
+
 // describe lists what holds for the requests a route takes.
 func describe(p *ir.Program, r *ir.Route, kinds []policy.Kind, params []policy.Param) *Winner {
 	root := "routes/" + r.ID
 	w := &Winner{Route: r.ID, Params: params, Origin: origin(p, root)}
-	add := func(at, field, value string) {
-		if value != "" {
-			w.Settings = append(w.Settings, Setting{Field: field, Value: value, Origin: origin(p, at+"/"+field)})
-		}
-	}
-	add(root, "matcher.host", r.Match.Host)
-	add(root, "matcher.path", r.Match.Path)
-	add(root, "matcher.pathRegex", r.Match.PathRegex)
-	add(root, "matcher.methods", strings.Join(r.Match.Methods, ", "))
-	add(root, "matcher.headers", pairsText(r.Match.Headers))
-	add(root, "matcher.query", pairsText(r.Match.Query))
+	s := settings{p, root, &w.Settings}
+	s.add("matcher.host", r.Match.Host)
+	s.add("matcher.path", r.Match.Path)
+	s.add("matcher.pathRegex", r.Match.PathRegex)
+	s.add("matcher.methods", strings.Join(r.Match.Methods, ", "))
+	s.add("matcher.headers", pairsText(r.Match.Headers))
+	s.add("matcher.query", pairsText(r.Match.Query))
 	if i := slices.IndexFunc(p.Upstreams, func(u ir.Upstream) bool { return u.ID == r.Target.Upstream }); i >= 0 {
 		u := &p.Upstreams[i]
 		if strings.Contains(u.ID, "://") {
-			add(root, "target.url", u.ID+prefixOf(r.Target.Plan))
+			s.add("target.url", u.ID+prefixOf(r.Target.Plan))
 		} else {
-			add(root, "target.upstream", u.ID)
-			for _, e := range u.Endpoints {
-				add("upstreams/"+u.ID, "targets", u.Scheme+"://"+e.Address)
-			}
+			s.add("target.upstream", u.ID)
 		}
-		add("upstreams/"+u.ID, "connectTimeout", millis(u.ConnectTimeout))
+		settings{p, "upstreams/" + u.ID, &w.Settings}.upstream(u)
 	}
-	add(root, "policy.timeout", millis(r.Forward.Timeout))
-	add(root, "policy.timeouts.header", millis(r.Forward.HeaderTimeout))
-	add(root, "policy.timeouts.idle", millis(r.Forward.IdleTimeout))
+	s.forward(&r.Forward)
 	for _, pol := range r.Policies {
 		var plan map[string]any
 		if json.Unmarshal(pol.Plan, &plan) == nil {
 			for _, name := range slices.Sorted(keys(plan)) {
 				raw, _ := json.Marshal(plan[name]) // it came from JSON
-				add(root, "policy."+pol.Kind+"."+name, string(raw))
+				s.add("policy."+pol.Kind+"."+name, string(raw))
 			}
 		}
 	}
