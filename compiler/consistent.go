@@ -27,6 +27,10 @@ func (s site) upstream(u *v1.Upstream, out *ir.Upstream) {
 	if u.TLS != nil {
 		s.tls(u.TLS, out.Scheme)
 	}
+	if u.Discovery != nil && out.Scheme == "https" && (out.TLS == nil || out.TLS.SNI == "" && !out.TLS.SkipVerify) {
+		s.report(diag.Warning, "GW3048", "discovery", "give the name in their certificates as tls.sni", []string{"scheme"},
+			"the servers are found by address, so each of their certificates would have to hold its address")
+	}
 	if u.Limits != nil && *u.Limits.Connections < *u.MaxConnections && s.has("maxConnections") && s.has("limits.connections") {
 		s.idle("maxConnections", "limits.connections", "write less than limits.connections",
 			"maxConnections is %d for each server, but limits.connections allows %d for all of them", *u.MaxConnections, *u.Limits.Connections)

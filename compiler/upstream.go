@@ -37,6 +37,7 @@ func (l *lowerer) upstream(o *object) {
 // targets lowers the servers of an upstream: one scheme, no paths, no address that would never be dialled.
 func (l *lowerer) targets(o *object, u *v1.Upstream, out *ir.Upstream) {
 	list := o.node.Get("targets")
+	seen := map[string]int{}
 	for i, t := range u.Targets {
 		at := list.Items[i].Get("url")
 		path := fmt.Sprintf("%s.targets[%d].url", o.path, i)
@@ -68,7 +69,18 @@ func (l *lowerer) targets(o *object, u *v1.Upstream, out *ir.Upstream) {
 			})
 		}
 		l.address(o.tenant, parsed, at, path)
-		out.Endpoints = append(out.Endpoints, endpointOf(&t, parsed))
+		e := endpointOf(&t, parsed)
+		if first, twice := seen[e.Address]; twice {
+			l.diags.Add(diag.Diagnostic{
+				Code: "GW3047", Pos: at.Pos, Width: at.Width, Path: path,
+				Message: fmt.Sprintf("upstream %q has the server %s twice", o.id, e.Address),
+				Notes:   []diag.Note{{Pos: list.Items[first].Get("url").Pos, Message: "the first one is here"}},
+				Hint:    "for a larger share give it a weight, with loadBalancing: { strategy: weighted }",
+			})
+		} else {
+			seen[e.Address] = i
+		}
+		out.Endpoints = append(out.Endpoints, e)
 	}
 }
 
@@ -120,12 +132,30 @@ func upstreamSettings(u *v1.Upstream) ir.Upstream {
 			out.Limits = &limits
 		}
 	}
-	if t := u.TLS; t != nil {
-		out.TLS = &ir.UpstreamTLS{CA: t.CA, Cert: t.Cert, Key: t.Key, SNI: strings.ToLower(t.SNI), MinVersion: t.MinVersion, SkipVerify: t.SkipVerify}
-	}
+	out.TLS = upstreamTLS(u)
 	panicPercent := panicPercentOf(u)
 	out.Health, out.Outlier = healthOf(u.Health, panicPercent), outlierOf(u.Outlier, panicPercent)
 	return out
+}
+
+// upstreamTLS is whom an upstream believes. The address that a name stands for is no name to verify, so servers found by
+// address records are verified for the name that was looked up.
+func upstreamTLS(u *v1.Upstream) *ir.UpstreamTLS {
+	t := u.TLS
+	found := ""
+	if u.Scheme == "https" && u.Discovery != nil && u.Discovery.DNS != nil && u.Discovery.DNS.Type != "SRV" {
+		found = strings.TrimSuffix(u.Discovery.DNS.Name, ".")
+	}
+	if t == nil && found == "" {
+		return nil
+	}
+	if t == nil {
+		t = &v1.UpstreamTLS{}
+		t.ApplyDefaults()
+	}
+	return &ir.UpstreamTLS{
+		CA: t.CA, Cert: t.Cert, Key: t.Key, SNI: strings.ToLower(cmp.Or(t.SNI, found)), MinVersion: t.MinVersion, SkipVerify: t.SkipVerify,
+	}
 }
 
 // hashes are the strategies that send equal keys to one server; byWeight those that heed weights.

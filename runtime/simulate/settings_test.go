@@ -38,7 +38,7 @@ func TestEffectiveSettings(t *testing.T) {
 			"limits.connections = 65536", "limits.pending = 1024", "limits.requests = 65536", "limits.retries = 256",
 			"loadBalancing.strategy = leastConnections", "health = off", "outlier = off",
 			"policy.timeout = 10s", "policy.timeouts.header = 1m0s", "policy.timeouts.idle = off",
-			"policy.retry = off at routes.yaml:7:3", "policy.circuitBreaker = off at routes.yaml:8:3",
+			"policy.retry.attempts = 0 at routes.yaml:7:3", "policy.circuitBreaker.enabled = false at routes.yaml:8:3",
 		}},
 		{"everything said", ir.Upstream{
 			Scheme: "https", Protocol: "http2", Discovery: dns, Host: "users.internal",

@@ -173,7 +173,7 @@ func (s settings) forward(f *ir.Forward) {
 func (s settings) retry(r *ir.Retry) {
 	const at = "policy.retry"
 	if r == nil {
-		s.off(at, at+".attempts")
+		s.off(at, at+".attempts", "0")
 		return
 	}
 	s.number(at+".attempts", r.Attempts)
@@ -191,7 +191,7 @@ func (s settings) retry(r *ir.Retry) {
 func (s settings) breaker(b *ir.Breaker) {
 	const at = "policy.circuitBreaker"
 	if b == nil {
-		s.off(at, at+".enabled")
+		s.off(at, at+".enabled", "false")
 		return
 	}
 	s.time(at+".window", b.Window)
@@ -206,7 +206,11 @@ func (s settings) breaker(b *ir.Breaker) {
 	s.time(at+".halfOpenFor", b.HalfOpenRampFor)
 }
 
-// off says that a part is off, and who switched it off if somebody did.
-func (s settings) off(part, by string) {
-	*s.out = append(*s.out, Setting{Field: part, Value: "off", Origin: origin(s.p, s.root+"/"+by)})
+// off says that a part is off, by the setting that switches it off if somebody wrote it.
+func (s settings) off(part, by, value string) {
+	if origin(s.p, s.root+"/"+by) != nil {
+		s.add(by, value)
+		return
+	}
+	s.add(part, "off")
 }

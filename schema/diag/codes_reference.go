@@ -124,4 +124,16 @@ var referenceCodes = []Explanation{
 		Why: "the first of two equal certificates answers, so the second one was meant to be another, or its key never comes to use",
 		Fix: "remove one of them, or correct the reference",
 	},
+	{
+		Code: "GW3047", Title: "a server twice",
+		Why: "one server counts once: its load, its health and its connections are its own, however often it is written",
+		Fix: "remove one of them, or give it a weight",
+		Bad: "targets: [{ url: \"http://a:80\" }, { url: \"http://a\" }]", Good: "targets: [{ url: \"http://a\", weight: 2 }, { url: \"http://b\" }]\nloadBalancing: { strategy: weighted }",
+	},
+	{
+		Code: "GW3048", Title: "servers that are verified by their addresses",
+		Why: "most certificates hold names, so connections to servers found by address fail unless it is said which name to verify",
+		Fix: "give the name in their certificates as tls.sni",
+		Bad: "discovery: { kubernetes: { namespace: shop, service: users } }\nscheme: https", Good: "discovery: { kubernetes: { namespace: shop, service: users } }\nscheme: https\ntls: { sni: users.shop.svc, ca: file:/etc/gwrun/ca.pem }",
+	},
 }

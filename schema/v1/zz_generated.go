@@ -632,7 +632,7 @@ type UpstreamTLS struct {
 	Cert string `json:"cert,omitempty"`
 	// Private key (PEM) of the certificate.
 	Key string `json:"key,omitempty"`
-	// Name to ask for and to verify. Absent: the one in the server's url, or the name that discovery looks up.
+	// Name to ask for and to verify. Absent: the host in the server's url; with discovery.dns for addresses, the name looked up; with any other discovery, the address found.
 	SNI string `json:"sni,omitempty"`
 	// The oldest version of TLS that is accepted. Default: "1.2".
 	MinVersion string `json:"minVersion,omitempty"`
