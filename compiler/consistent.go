@@ -55,11 +55,11 @@ func (s site) balance(u *v1.Upstream) {
 			s.idle(at+"boundPercent", at+"strategy", "leave it out, or write strategy: ringHash or maglev",
 				"boundPercent has an effect only with strategy ringHash or maglev, not with %s", strategy)
 		}
-		if *b.SlowStart > 0 && strategy == ir.BalanceRoundRobin {
-			s.idle(at+"slowStart", at+"strategy", "write strategy: weighted", "slowStart has no effect with strategy roundRobin, which gives each server the same share")
+		if *b.SlowStart > 0 && (hashes[strategy] || strategy == ir.BalanceRoundRobin) {
+			s.idle(at+"slowStart", at+"strategy", "leave it out, or choose another strategy", "slowStart has no effect with strategy %s", strategy)
 		}
 	}
-	if byWeight[strategy] {
+	if strategy != ir.BalanceRoundRobin {
 		return
 	}
 	for i, t := range u.Targets {
@@ -70,7 +70,7 @@ func (s site) balance(u *v1.Upstream) {
 		s.diags.Add(diag.Diagnostic{
 			Severity: diag.Warning, Code: "GW3041", Pos: at.Pos, Width: at.Width, Path: fmt.Sprintf("%s.targets[%d].weight", s.path, i),
 			Message: fmt.Sprintf("weight has no effect with strategy %s", strategy),
-			Hint:    "write loadBalancing: { strategy: weighted }, or random",
+			Hint:    "write strategy: weighted, for turns by weight",
 		})
 		return // the first one is enough
 	}

@@ -75,7 +75,7 @@ func (l *lowerer) targets(o *object, u *v1.Upstream, out *ir.Upstream) {
 				Code: "GW3047", Pos: at.Pos, Width: at.Width, Path: path,
 				Message: fmt.Sprintf("upstream %q has the server %s twice", o.id, e.Address),
 				Notes:   []diag.Note{{Pos: list.Items[first].Get("url").Pos, Message: "the first one is here"}},
-				Hint:    "for a larger share give it a weight, with loadBalancing: { strategy: weighted }",
+				Hint:    "for a larger share give it a weight",
 			})
 		} else {
 			seen[e.Address] = i
@@ -158,11 +158,8 @@ func upstreamTLS(u *v1.Upstream) *ir.UpstreamTLS {
 	}
 }
 
-// hashes are the strategies that send equal keys to one server; byWeight those that heed weights.
-var (
-	hashes   = map[string]bool{ir.BalanceRingHash: true, ir.BalanceMaglev: true}
-	byWeight = map[string]bool{ir.BalanceWeighted: true, ir.BalanceRandom: true, ir.BalanceRingHash: true, ir.BalanceMaglev: true}
-)
+// hashes are the strategies that send equal keys to one server.
+var hashes = map[string]bool{ir.BalanceRingHash: true, ir.BalanceMaglev: true}
 
 // boundPercent holds for hashes that say nothing of it.
 const boundPercent = 125

@@ -93,7 +93,7 @@ var referenceCodes = []Explanation{
 		Code: "GW3041", Title: "a setting without effect",
 		Why: "somebody relies on it, or will; a setting that changes nothing is most often a misunderstanding",
 		Fix: "remove it, or change what keeps it from having an effect",
-		Bad: "targets: [{ url: \"http://a\", weight: 3 }, { url: \"http://b\" }]", Good: "targets: [{ url: \"http://a\", weight: 3 }, { url: \"http://b\" }]\nloadBalancing: { strategy: weighted }",
+		Bad: "targets: [{ url: \"http://a\", weight: 3 }, { url: \"http://b\" }]\nloadBalancing: { strategy: roundRobin }", Good: "targets: [{ url: \"http://a\", weight: 3 }, { url: \"http://b\" }]\nloadBalancing: { strategy: weighted }",
 	},
 	{
 		Code: "GW3042", Title: "a setting that needs another one",
@@ -128,7 +128,7 @@ var referenceCodes = []Explanation{
 		Code: "GW3047", Title: "a server twice",
 		Why: "one server counts once: its load, its health and its connections are its own, however often it is written",
 		Fix: "remove one of them, or give it a weight",
-		Bad: "targets: [{ url: \"http://a:80\" }, { url: \"http://a\" }]", Good: "targets: [{ url: \"http://a\", weight: 2 }, { url: \"http://b\" }]\nloadBalancing: { strategy: weighted }",
+		Bad: "targets: [{ url: \"http://a:80\" }, { url: \"http://a\" }]", Good: "targets: [{ url: \"http://a\", weight: 2 }, { url: \"http://b\" }]",
 	},
 	{
 		Code: "GW3048", Title: "servers that are verified by their addresses",

@@ -751,7 +751,7 @@ func (t *Upstream) ApplyDefaults() {
 type Endpoint struct {
 	// Scheme, host and perhaps port of the server. No path.
 	URL string `json:"url"`
-	// Share of the requests, in proportion to the weights of the others. Strategy roundRobin and those that measure load ignore it; see loadBalancing.strategy. Default: 1.
+	// Share of the requests, or of the load, in proportion to the weights of the others. Every strategy but roundRobin heeds it. Default: 1.
 	Weight *int64 `json:"weight,omitempty"`
 	// What the admin API shows beside the server. Without meaning to the gateway.
 	Metadata map[string]string `json:"metadata,omitempty"`
@@ -796,13 +796,13 @@ func (t *UpstreamLimits) ApplyDefaults() {
 
 // LoadBalancing: how a server is chosen for a request.
 type LoadBalancing struct {
-	// roundRobin: in turn. weighted: in turn, by weight. random: by weight. leastConnections: the less loaded of two at random. leastLatency: of two at random, the one with the lower latency and load. ringHash, maglev: the same server for the same hashOn, by weight, with as few changes as possible when servers come and go. Default: leastConnections.
+	// roundRobin: in turn, whatever the weights. weighted: in turn, by weight. random: at random, by weight. leastConnections: of two at random, the less loaded for its weight. leastLatency: of two at random, the one with the lower latency and load. ringHash, maglev: the same server for the same hashOn, with as few changes as possible when servers come and go. Default: leastConnections.
 	Strategy string `json:"strategy,omitempty"`
 	// What ringHash and maglev make their key of, in order. Parts that a request lacks count as empty; one that lacks all of them goes to any server.
 	HashOn []HashPart `json:"hashOn,omitempty"`
 	// For ringHash and maglev: how much load a server may have before the next one is taken, as a share of the average in percent: 0 for no bound, or from 100. Absent: 125.
 	BoundPercent *int64 `json:"boundPercent,omitempty"`
-	// Time in which a new or recovered server comes to its full share. 0: at once. Default: 0s.
+	// Time in which a new or recovered server comes to its full share. 0: at once. Without effect on roundRobin, ringHash and maglev. Default: 0s.
 	SlowStart *Duration `json:"slowStart,omitempty"`
 }
 
