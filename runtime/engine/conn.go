@@ -61,7 +61,7 @@ func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 		c.peer = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
 	if l.TLS != nil {
-		c.scheme, nc = "https", tls.Server(nc, l.TLS)
+		c.scheme, nc = "https", tls.Server(wire.NewGate(nc), l.TLS)
 	}
 	c.wire = wire.New(nc)
 	c.body.c, c.resp.c = c, c

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -31,9 +32,10 @@ var ErrInterrupted = errors.New("connection interrupted")
 
 // Conn is a buffered connection. Reading and writing are for one goroutine each; Interrupt and Hangup are for any.
 type Conn struct {
-	net net.Conn
-	raw syscall.RawConn // nil unless reads and writes may go straight to the socket: not for TLS
-	sys syscall.RawConn // the socket below, nil if there is none
+	net  net.Conn
+	raw  syscall.RawConn // nil unless reads and writes may go straight to the socket: not for TLS
+	sys  syscall.RawConn // the socket below, nil if there is none
+	gate *Gate           // between TLS and the socket, nil if there is none
 
 	buf   []byte
 	r, w  int
@@ -49,12 +51,14 @@ type Conn struct {
 	n        int
 	err      error
 
+	first [1]byte // of what a TLS connection carries after it was idle
+
 	readBy, writeBy time.Time
 	interrupted     atomic.Uint32 // interruptRead, interruptWrite
 	in, sentTotal   int64
 }
 
-// New wraps a connection.
+// New wraps a connection. One that runs TLS on a Gate holds no buffer while it is idle either.
 func New(nc net.Conn) *Conn {
 	c := &Conn{net: nc}
 	socket := Socket(nc)
@@ -67,16 +71,22 @@ func New(nc net.Conn) *Conn {
 	if socket == nc && rawReads {
 		c.raw = c.sys
 	}
+	if t, ok := nc.(*tls.Conn); ok {
+		c.gate, _ = t.NetConn().(*Gate)
+	}
 	c.readable, c.trade = c.onReadable, c.onTrade
 	return c
 }
 
 // Socket is the connection that TLS runs on, nc itself if there is none.
 func Socket(nc net.Conn) net.Conn {
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		return t.NetConn()
+	for {
+		t, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = t.NetConn()
 	}
-	return nc
 }
 
 // Net is the connection below.
@@ -99,12 +109,15 @@ func (c *Conn) Discard(n int) {
 // Fill waits for more bytes and appends them to the buffer. An idle connection holds no buffer while it waits.
 func (c *Conn) Fill() error {
 	c.room()
-	if c.raw != nil {
+	switch {
+	case c.raw != nil:
 		c.n, c.err = 0, nil
 		if err := c.raw.Read(c.readable); err != nil {
 			return c.failure(err)
 		}
-	} else {
+	case c.gate != nil && c.r == c.w:
+		c.fillBehindGate()
+	default:
 		if c.buf == nil {
 			c.take()
 		}
