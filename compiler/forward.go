@@ -1,13 +1,18 @@
 package compiler
 
 import (
+	"fmt"
 	"slices"
 
+	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )
+
+// forwardSettings are the fields of a policy that configure forwarding; every other field is a policy kind.
+var forwardSettings = map[string]bool{"timeout": true, "timeouts": true, "retry": true, "circuitBreaker": true, "loadShedding": true}
 
 // ungoverned are the fields of a policy that a tenant may write without a grant: they bear on the tenant's own requests
 // alone. loadShedding is not among them, because who goes first does so at the cost of the others.
@@ -78,9 +83,9 @@ func breakerOf(b *v1.CircuitBreaker) *ir.Breaker {
 
 // checkForward judges the effective settings of a route: what one layer says can contradict what another one does. Routes
 // share layers, so what has been said of one is not said again of the next.
-func (l *lowerer) checkForward(policy *schema.Node, path string, p *v1.RoutePolicy) {
+func (l *lowerer) checkForward(n *schema.Node, path string, p *v1.RoutePolicy) {
 	var found diag.List
-	s := site{policy, path, &found}
+	s := site{n, path, &found}
 	if p.Retry != nil && *p.Retry.Attempts > 0 {
 		s.retry(p)
 	}
@@ -88,10 +93,30 @@ func (l *lowerer) checkForward(policy *schema.Node, path string, p *v1.RoutePoli
 		s.breaker(p)
 	}
 	for _, d := range found.Sorted() {
-		key := said{d.Pos, d.Code, d.Message}
-		if !l.said[key] {
-			l.said[key] = true
-			l.diags.Add(d)
+		l.sayOnce(d)
+	}
+}
+
+// sayOnce adds a diagnostic of something that routes share.
+func (l *lowerer) sayOnce(d diag.Diagnostic) {
+	key := said{d.Pos, d.Code, d.Message}
+	if l.said[key] {
+		l.unsaid++
+		return
+	}
+	l.said[key] = true
+	l.diags.Add(d)
+}
+
+// builtIn refuses a policy that this compiler has no kind for: one that nobody runs must not pass for one that protects.
+func (l *lowerer) builtIn(r *schema.Node, path string) {
+	for _, f := range r.Fields {
+		if !forwardSettings[f.Name] && !slices.ContainsFunc(l.opts.Kinds, func(k policy.Kind) bool { return k.Name == f.Name }) {
+			l.sayOnce(diag.Diagnostic{
+				Code: "GW3026", Pos: f.Pos, Width: len(f.Name), Path: join(path, f.Name),
+				Message: fmt.Sprintf("policy %q is not built into this compiler", f.Name),
+				Hint:    "use a newer compiler, or leave it out",
+			})
 		}
 	}
 }

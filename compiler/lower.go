@@ -28,7 +28,8 @@ type lowerer struct {
 	policies map[string]*object
 	named    map[string]*object
 	bare     map[*schema.Node]*schema.Node // named policies as a route would write them
-	said     map[said]bool                 // of the settings of forwarding
+	said     map[said]bool                 // of what routes share
+	unsaid   int                           // diagnostics that were said of another route
 	out      *lowered
 }
 
@@ -68,12 +69,12 @@ func (l *lowerer) route(o *object) {
 	uses := l.uses(o)
 	r, known := l.memo.routes[o.node]
 	if !known || r.madeOf != from || !slices.Equal(r.uses, uses) {
-		before := l.diags.Len()
+		before := l.diags.Len() + l.unsaid
 		match := l.memo.matches[o.node.Get("matcher")]
 		r = &loweredRoute{madeOf: from, uses: uses, route: ir.Route{ID: o.id, Tenant: o.tenant, Match: *match}}
 		l.target(o, r)
 		l.policy(o, r)
-		if l.diags.Len() == before {
+		if l.diags.Len()+l.unsaid == before {
 			l.memo.routes[o.node] = r
 		}
 	}
@@ -140,6 +141,7 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 	var p v1.RoutePolicy
 	if r.policy != nil {
 		v1.Decode(r.policy, path, &p, l.diags)
+		l.builtIn(r.policy, path)
 		for _, kind := range l.opts.Kinds {
 			spec := r.policy.Get(kind.Name)
 			if spec == nil {

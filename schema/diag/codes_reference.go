@@ -80,6 +80,11 @@ var referenceCodes = []Explanation{
 		Fix: "name the servers under targets, or have allowPrivateAddresses granted; a kubeconfig is never a tenant's",
 	},
 	{
+		Code: "GW3026", Title: "policy not available",
+		Why: "this compiler does not have the kind of policy; left out in silence it would protect nothing",
+		Fix: "use a newer compiler, or leave the policy out",
+	},
+	{
 		Code: "GW3030", Title: "unknown environment",
 		Why: "an environment exists if environments/<env>/ holds a file", Fix: "check the spelling, or add the folder",
 	},
