@@ -58,6 +58,27 @@ func TestDecodeAbsentIsNotZero(t *testing.T) {
 	}
 }
 
+// TestDecodeNumberOrName: ports and statuses are written as numbers or as text, and mean the same.
+func TestDecodeNumberOrName(t *testing.T) {
+	var l diag.List
+	var k KubernetesDiscovery
+	var h HTTPCheck
+	Decode(parse(t, "{ namespace: shop, service: users, port: 8080 }"), "kubernetes", &k, &l)
+	Decode(parse(t, `{ status: [200, "301", 500-599] }`), "http", &h, &l)
+	if l.Len() > 0 || *k.Port != "8080" || !slices.Equal(h.Status, []StatusRange{"200", "301", "500-599"}) {
+		t.Fatalf("port %v, status %v, %q", *k.Port, h.Status, lines(&l))
+	}
+	for i, want := range [][2]int64{{200, 200}, {301, 301}, {500, 599}} {
+		if from, to := h.Status[i].Span(); from != want[0] || to != want[1] {
+			t.Errorf("%s is from %d to %d", h.Status[i], from, to)
+		}
+	}
+	Decode(parse(t, "port: true"), "kubernetes", &k, &l)
+	if got := lines(&l); len(got) != 1 || !strings.HasPrefix(got[0], "1:7 GW2101 port is true") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestDecodeAgrees decodes each document of the corpus and encodes it again: nothing may be lost or added.
 func TestDecodeAgrees(t *testing.T) {
 	for name, root := range readCorpus(t) {

@@ -62,6 +62,8 @@ func TestLint(t *testing.T) {
 		{"no comment on a field", "// A.\n#A: {\nn?: int\n}", "n has no comment"},
 		{"no comment on a definition", "#A: {\n// N.\nn?: int\n}", "#A has no comment"},
 		{"a definition that does not exist", "// A.\n#A: {\n// N.\nn?: #B\n}", "#B does not exist"},
+		{"absence of what is no struct", "// A.\n#A: {\n// N.\nn?: int @absent(off)\n}", "@absent belongs to an optional struct"},
+		{"absence of what is required", "// A.\n#A: {\n// N.\nn!: #B @absent(off)\n}\n// B.\n#B: {}", "@absent belongs to an optional struct"},
 		{"an attribute nobody reads", "// A.\n#A: {\n// N.\nn?: int @defualt(1)\n}", "unknown attribute @defualt"},
 		{"the form of a definition at its use", "// A.\n#A: {\n// N.\nn?: #B @form(x)\n}\n// B.\n#B: string", "belong to the definition"},
 		{"anything", "// A.\n#A: {\n// N.\nn?: _\n}", "not a type of the subset"},
@@ -90,6 +92,53 @@ func define(t *testing.T, src string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestAbsent keeps a struct nil that the author left out, and fills in the others: those in lists, too.
+func TestAbsent(t *testing.T) {
+	out, err := generate(filepath.Dir(define(t, `// F.
+#File: {
+// A.
+a?: #A
+}
+// A.
+#A: {
+// Off.
+off?: #B @absent(off)
+// On.
+on?: #B
+// List.
+list?: [...#B]
+}
+// B.
+#B: {
+// Words.
+words?: [...#W] @default("[x, y]")
+// Version.
+version?: "1.2" | "1.3" @default("1.2")
+}
+// W.
+#W: "x" | "y"
+`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"\tif t.Off != nil {\n\t\tt.Off.ApplyDefaults()\n\t}\n",
+		"\tif t.On == nil {\n\t\tt.On = &B{}\n\t}\n\tt.On.ApplyDefaults()\n",
+		"\tfor i := range t.List {\n\t\tt.List[i].ApplyDefaults()\n\t}\n",
+		"\tif t.Words == nil {\n\t\tt.Words = []string{\"x\", \"y\"}\n\t}\n",
+		`{Def: "B", Field: "version", Value: "\"1.2\""},`, // without quotes it would be a number
+	} {
+		if !strings.Contains(string(out.types), want) {
+			t.Errorf("the Go types lack\n%s", want)
+		}
+	}
+	for _, want := range []string{"| `off` | [B](#b) | off |", "| `words` | list of [W](#w) | `[x, y]` |", "| `version` | text | `\"1.2\"` |"} {
+		if !strings.Contains(string(out.reference), want) {
+			t.Errorf("the manual lacks %s\n%s", want, out.reference)
+		}
+	}
 }
 
 // TestGenerateRefuses covers what only the later steps can see.
