@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/engine/exchange"
 	"github.com/suuupra/gateway/runtime/engine/http1"
 	"github.com/suuupra/gateway/runtime/engine/wire"
 	"github.com/suuupra/gateway/runtime/httpmsg"
@@ -44,7 +45,7 @@ type conn struct {
 	scan     http1.Scanner
 	head     http1.RequestHead
 	req      httpmsg.Request
-	exchange atomic.Pointer[exchange] // the last one
+	exchange atomic.Pointer[exchange.Context] // the last one
 	body     body
 	bodyRead atomic.Bool // whole, so that nobody reads from the connection any more
 	inStart  int64       // the connection's counters when the exchange began
@@ -173,7 +174,7 @@ func (c *conn) serveOne() bool {
 		r.Body = &c.body
 	}
 	c.resp.begin()
-	x := &exchange{base: c.srv.base, began: c.began}
+	x := exchange.New(c.srv.base, c.began)
 	c.exchange.Store(x)
 	c.srv.active.Add(1)
 	c.watch(r.Received)
@@ -187,9 +188,9 @@ func (c *conn) serveOne() bool {
 }
 
 // over ends an exchange, also when the Handler panicked.
-func (c *conn) over(x *exchange) {
+func (c *conn) over(x *exchange.Context) {
 	c.unwatch()
-	x.cancel()
+	x.Cancel()
 }
 
 // finish completes the response, and what is left of the request.
@@ -287,7 +288,7 @@ func (c *conn) closeIfIdle() {
 func (c *conn) kill() {
 	c.state.Store(connClosed)
 	if x := c.exchange.Load(); x != nil {
-		x.cancel()
+		x.Cancel()
 	}
 	c.wire.Interrupt()
 	_ = c.wire.Sever()

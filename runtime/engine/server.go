@@ -249,15 +249,15 @@ func (s *Server) CancelBefore(t time.Time, spread time.Duration) int {
 	n := 0
 	for c := range s.conns {
 		x := c.exchange.Load()
-		if x == nil || !x.began.Before(t) || x.Err() != nil {
+		if x == nil || !x.Began().Before(t) || x.Err() != nil {
 			continue
 		}
 		n++
 		if spread <= 0 {
-			x.cancel()
+			x.Cancel()
 			continue
 		}
-		time.AfterFunc(rand.N(spread), x.cancel) // an exchange that is over by then does not mind
+		time.AfterFunc(rand.N(spread), x.Cancel) // an exchange that is over by then does not mind
 	}
 	return n
 }

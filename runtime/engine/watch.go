@@ -94,7 +94,7 @@ func (s *shard) look(now time.Time) {
 		if !c.bodyRead.Load() {
 			if c.wire.Hangup() {
 				c.link.state = watchNone
-				c.exchange.Load().cancel()
+				c.exchange.Load().Cancel()
 				continue
 			}
 			s.push(c, now.Add(watchAfter))
@@ -107,7 +107,7 @@ func (s *shard) look(now time.Time) {
 		go func() {
 			defer close(parked)
 			if c.wire.AwaitHangup() {
-				x.cancel()
+				x.Cancel()
 			}
 		}()
 	}

@@ -91,7 +91,7 @@ func (h *Header) Reset() { h.Fields = h.Fields[:0] }
 type Request struct {
 	Method string
 	Target string // request-target exactly as received
-	Proto  string // "HTTP/1.1"
+	Proto  string // "HTTP/1.1", "HTTP/1.0" or "HTTP/2.0"
 	Scheme string // "http" or "https", as the client's connection to the gateway was
 	// Host is the authority the request is for: lower case, without the port; empty for HTTP/1.0 without one.
 	Host      string

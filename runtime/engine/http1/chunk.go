@@ -61,7 +61,7 @@ func AppendLastChunk(dst []byte, trailer *httpmsg.Header) []byte {
 	}
 	dst = append(dst, "0\r\n"...)
 	for _, f := range trailer.Fields {
-		if SafeField(f) && !forbiddenTrailer(f.Name) {
+		if SafeField(f) && !ForbiddenTrailer(f.Name) {
 			dst = AppendField(dst, f.Name, f.Value)
 		}
 	}

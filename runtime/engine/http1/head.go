@@ -162,7 +162,7 @@ func (f *framing) note(name, value, raw string) *httpmsg.Error {
 			return nil
 		}
 		f.lengths++
-		n, ok := parseLength(exact(raw))
+		n, ok := ParseLength(exact(raw))
 		if f.length = n; !ok || f.lengths > 1 {
 			return ErrLength
 		}
@@ -262,8 +262,8 @@ func (f *framing) endToEnd(fields []httpmsg.Field) []httpmsg.Field {
 	return out
 }
 
-// parseLength reads 1*DIGIT that fits an int64.
-func parseLength(s string) (int64, bool) {
+// ParseLength reads 1*DIGIT that fits an int64.
+func ParseLength(s string) (int64, bool) {
 	if s == "" || len(s) > 19 {
 		return 0, false
 	}

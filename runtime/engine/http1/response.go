@@ -120,7 +120,7 @@ func ParseTrailer(text string, s *Scanner, strict bool) (*httpmsg.Header, *httpm
 		if err != nil {
 			return nil, err
 		}
-		if forbiddenTrailer(name) {
+		if ForbiddenTrailer(name) {
 			if strict {
 				return nil, ErrTrailer
 			}
@@ -134,7 +134,8 @@ func ParseTrailer(text string, s *Scanner, strict bool) (*httpmsg.Header, *httpm
 	return h, nil
 }
 
-func forbiddenTrailer(name string) bool {
+// ForbiddenTrailer reports whether a field must stand in the header (RFC 9110 section 6.5.1). The case of the name is not looked at.
+func ForbiddenTrailer(name string) bool {
 	if isHopByHop(name) || httpmsg.IsForwarding(name) {
 		return true
 	}

@@ -1,4 +1,5 @@
-package engine
+// Package exchange is the context of one request, whatever protocol carried it. It knows nothing of messages or connections.
+package exchange
 
 import (
 	"context"
@@ -6,10 +7,10 @@ import (
 	"time"
 )
 
-// exchange is the context of one request. It makes its Done channel only for those who ask, and has a slot for the one
-// function that every forwarded request needs to be called on cancellation. It is never reused: whoever kept it sees an
-// exchange that is over.
-type exchange struct {
+// Context is the context of one request. It makes its Done channel only for those who ask, and has a slot for the one
+// function that every forwarded request needs to be called on cancellation (httpmsg.CancelSlot). It is never reused: whoever
+// kept it sees an exchange that is over.
+type Context struct {
 	base  context.Context
 	began time.Time
 
@@ -20,6 +21,12 @@ type exchange struct {
 	after map[*func()]struct{}
 }
 
+// New makes the context of an exchange that began at the moment given. Values are those of base; its end is not looked at.
+func New(base context.Context, began time.Time) *Context { return &Context{base: base, began: began} }
+
+// Began is the moment the exchange began.
+func (x *Context) Began() time.Time { return x.began }
+
 // closedChannel is what Done returns when the exchange was over before anybody asked.
 var closedChannel = func() chan struct{} {
 	c := make(chan struct{})
@@ -28,20 +35,20 @@ var closedChannel = func() chan struct{} {
 }()
 
 // Deadline implements context.Context: there is none.
-func (x *exchange) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (x *Context) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // Value implements context.Context.
-func (x *exchange) Value(key any) any { return x.base.Value(key) }
+func (x *Context) Value(key any) any { return x.base.Value(key) }
 
 // Err implements context.Context.
-func (x *exchange) Err() error {
+func (x *Context) Err() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.err
 }
 
 // Done implements context.Context.
-func (x *exchange) Done() <-chan struct{} {
+func (x *Context) Done() <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.done == nil {
@@ -54,7 +61,7 @@ func (x *exchange) Done() <-chan struct{} {
 }
 
 // OnCancel implements httpmsg.CancelSlot.
-func (x *exchange) OnCancel(f func()) {
+func (x *Context) OnCancel(f func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.err != nil && f != nil {
@@ -65,7 +72,7 @@ func (x *exchange) OnCancel(f func()) {
 }
 
 // AfterFunc lets contexts derived from this one follow it without a goroutine each; package context looks for it.
-func (x *exchange) AfterFunc(f func()) (stop func() bool) {
+func (x *Context) AfterFunc(f func()) (stop func() bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.err != nil {
@@ -86,8 +93,8 @@ func (x *exchange) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
-// cancel ends the exchange. The slot's function runs under the lock, so that OnCancel(nil) waits for it.
-func (x *exchange) cancel() {
+// Cancel ends the exchange. The slot's function runs under the lock, so that OnCancel(nil) waits for it.
+func (x *Context) Cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.err != nil {
