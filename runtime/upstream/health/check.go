@@ -1,168 +1,159 @@
 package health
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"net"
-	"net/http"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// checking bounds the checks under way in the whole process: thousands of endpoints must not open thousands of connections.
-var checking = make(chan struct{}, 64)
+// checking bounds the checks under way in the whole process: thousands of endpoints, all of them silent, must not use up the file
+// descriptors that exchanges need. Checks wait for their turn, and the next interval begins when they end.
+var checking = make(chan struct{}, 256)
 
 // firstCheck is the time within which a new endpoint is checked for the first time: at once, but not all in one moment.
-const firstCheck = 200 * time.Millisecond
+const firstCheck = 500 * time.Millisecond
 
-// startChecks runs the checks until the returned function is called, which waits for the one under way.
-func (h *Host) startChecks() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		wait := time.Duration(h.c.Rand() % uint64(min(firstCheck, ms(h.c.Check.Interval))+1))
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		for {
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return
-			}
-			select {
-			case checking <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			err := h.check(ctx)
-			<-checking
-			if ctx.Err() != nil {
-				return
-			}
-			h.checked(err)
-			timer.Reset(h.pause())
-		}
-	}()
-	return func() { cancel(); <-done }
+// checker runs the active checks of one host. Between two checks it is a timer, not a goroutine.
+type checker struct {
+	host   *Host
+	turns  chan struct{}
+	ctx    context.Context // of all checks
+	cancel context.CancelFunc
+	under  sync.WaitGroup // the check under way
+
+	mu     sync.Mutex
+	timer  *time.Timer
+	closed bool
 }
+
+func startChecks(h *Host) *checker {
+	k := &checker{host: h, turns: checking}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.timer = time.AfterFunc(random(h, min(firstCheck, h.interval())), k.run)
+	return k
+}
+
+// close ends the checks and waits for the one under way. It is idempotent.
+func (k *checker) close() {
+	k.mu.Lock()
+	k.closed = true
+	k.timer.Stop()
+	k.mu.Unlock()
+	k.cancel()
+	k.under.Wait()
+}
+
+// run is one check, once it is its turn.
+func (k *checker) run() {
+	k.mu.Lock()
+	if k.closed {
+		k.mu.Unlock()
+		return
+	}
+	k.under.Add(1)
+	k.mu.Unlock()
+	defer k.under.Done()
+	select {
+	case k.turns <- struct{}{}:
+	case <-k.ctx.Done():
+		return
+	}
+	began := k.host.c.Now()
+	failure := k.host.check(k.ctx)
+	<-k.turns
+	if k.ctx.Err() != nil {
+		return // it was cut off, which says nothing
+	}
+	k.host.checked(began, failure)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.closed {
+		k.timer.Reset(k.host.pause())
+	}
+}
+
+func (h *Host) interval() time.Duration { return max(ms(h.c.Check.Interval), 10*time.Millisecond) }
+func (h *Host) timeout() time.Duration  { return max(ms(h.c.Check.Timeout), time.Millisecond) }
 
 // pause is the interval, up to as much shorter or longer as the jitter says.
 func (h *Host) pause() time.Duration {
-	interval := ms(h.c.Check.Interval)
-	spread := interval * time.Duration(h.c.Check.JitterPercent) / 100
-	return max(interval-spread+time.Duration(h.c.Rand()%uint64(2*spread+1)), time.Millisecond)
+	spread := h.interval() * time.Duration(h.c.Check.JitterPercent) / 100
+	return max(h.interval()-spread+random(h, 2*spread), time.Millisecond)
 }
 
-// check asks the endpoint once.
-func (h *Host) check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, ms(h.c.Check.Timeout))
+// random is a time from 0 to most.
+func random(h *Host, most time.Duration) time.Duration {
+	return time.Duration(h.c.Rand() % uint64(most+1))
+}
+
+// checkError is a check that failed.
+type checkError struct {
+	reason string // one of the fixed list
+	err    error
+}
+
+// detail is the error as people may see it: what a server sends must not fill the log.
+func (e *checkError) detail() string {
+	const most = 200
+	text := strings.ToValidUTF8(e.err.Error(), "\uFFFD")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + " ..."
+	}
+	return text
+}
+
+func failed(reason, format string, args ...any) *checkError {
+	return &checkError{reason, fmt.Errorf(format, args...)}
+}
+
+// check asks the endpoint once, on a connection of its own. Whatever the server does, it ends with the timeout.
+func (h *Host) check(ctx context.Context) *checkError {
+	ctx, cancel := context.WithTimeout(ctx, h.timeout())
 	defer cancel()
-	var err error
+	failure := h.ask(ctx)
+	if failure != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		failure = failed(CheckTimeout, "no answer within %s", h.timeout())
+	}
+	if failure != nil {
+		h.c.Log.Debug("health check failed", slog.String("upstream", h.c.Upstream), slog.String("endpoint", h.c.Address),
+			slog.String("reason", failure.reason), slog.String("detail", failure.detail()))
+	}
+	return failure
+}
+
+func (h *Host) ask(ctx context.Context) *checkError {
+	if h.c.Dial == nil {
+		return failed(CheckConnect, "there is nobody to connect")
+	}
+	nc, err := h.c.Dial(ctx, h.target())
+	if err != nil {
+		return &checkError{CheckConnect, err}
+	}
+	defer func() { _ = nc.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
 	switch h.c.Check.Type {
 	case "tcp":
-		var c net.Conn
-		if c, err = h.dial(ctx); err == nil {
-			err = c.Close()
-		}
+		return nil
 	case "grpc":
-		err = h.checkGRPC(ctx)
-	default:
-		err = h.checkHTTP(ctx)
+		return h.askGRPC(ctx, nc)
 	}
-	if err != nil && ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %s", ms(h.c.Check.Timeout))
-	}
-	return err
+	return h.askHTTP(ctx, nc)
 }
 
 // target is the address that is checked.
 func (h *Host) target() string {
-	host, port, err := net.SplitHostPort(h.c.Address)
+	host, _, err := net.SplitHostPort(h.c.Address)
 	if err != nil || h.c.Check.Port == 0 {
 		return h.c.Address
 	}
-	port = strconv.FormatInt(h.c.Check.Port, 10)
-	return net.JoinHostPort(host, port)
-}
-
-func (h *Host) dial(ctx context.Context) (net.Conn, error) {
-	if h.c.Dial == nil {
-		return nil, errors.New("nobody dials")
-	}
-	return h.c.Dial(ctx, h.target())
-}
-
-// Bounds of the answer to a check, in bytes: more is no health report.
-const (
-	maxCheckHead = 16 << 10
-	maxCheckBody = 4 << 10
-)
-
-// checkHTTP sends one request on a connection of its own. Redirects are answers like any other, never followed.
-func (h *Host) checkHTTP(ctx context.Context) error {
-	c, err := h.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	k := h.c.Check
-	req, err := http.NewRequestWithContext(ctx, cmp.Or(k.Method, http.MethodGet), "http://"+h.c.Address+cmp.Or(k.Path, "/"), nil)
-	if err != nil {
-		return err
-	}
-	req.Host = cmp.Or(k.Host, h.c.HostHeader, h.c.Address)
-	req.Close = true
-	req.Header.Set("User-Agent", "gwrun-health-check")
-	if err := req.Write(c); err != nil {
-		return err
-	}
-	bounded := &io.LimitedReader{R: c, N: maxCheckHead + maxCheckBody}
-	resp, err := http.ReadResponse(bufio.NewReader(bounded), req)
-	if err != nil {
-		if bounded.N <= 0 {
-			return errors.New("the answer is too long")
-		}
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	for _, s := range k.Status {
-		if status := int64(resp.StatusCode); s.From <= status && status <= s.To {
-			return nil
-		}
-	}
-	return fmt.Errorf("answered %d", resp.StatusCode)
-}
-
-// checkGRPC asks by the health checking protocol of gRPC (grpc.health.v1).
-func (h *Host) checkGRPC(ctx context.Context) error {
-	// The dialer brings TLS, if there is any: to the library the connection is a plain one.
-	client, err := grpc.NewClient("passthrough:///"+h.target(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return h.dial(ctx) }),
-		grpc.WithUserAgent("gwrun-health-check"), grpc.WithAuthority(cmp.Or(h.c.HostHeader, h.c.Address)),
-		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxCheckBody)),
-	)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = client.Close() }()
-	resp, err := healthpb.NewHealthClient(client).Check(ctx, &healthpb.HealthCheckRequest{Service: h.c.Check.Service}, grpc.WaitForReady(false))
-	if err != nil {
-		return err
-	}
-	if s := resp.GetStatus(); s != healthpb.HealthCheckResponse_SERVING {
-		return fmt.Errorf("answered %s", s)
-	}
-	return nil
+	return net.JoinHostPort(host, strconv.FormatInt(h.c.Check.Port, 10))
 }

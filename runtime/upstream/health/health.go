@@ -1,6 +1,9 @@
 // Package health says which endpoints of an upstream may be used. A Host is the health of one endpoint: what active checks find,
 // and what exchanges report. A Monitor looks over the hosts of one upstream together: it ejects those that answer worse than the
 // others, and stops doing so when too few would be left. It chooses no endpoint and sends no request but checks.
+//
+// An endpoint is used from the moment it is known: until its checks have failed as often in a row as the settings ask, it is
+// healthy. A gateway that starts, or a pool that grows, thus waits for no check, and one lost packet takes nothing out.
 package health
 
 import (
@@ -16,7 +19,9 @@ import (
 // Result is how an exchange with an endpoint went.
 type Result uint8
 
-// The results. All but Success and ClientGone are failures.
+// The results. All but Success and ClientGone are failures, and all failures but Status5xx are what a gateway answers 502, 503 or
+// 504 to: connections that fail and answers that do not come in time count as such, as Envoy has it unless it is told to split
+// local from external errors.
 const (
 	ClientGone    Result = iota // says nothing about the endpoint
 	Success                     // a response below 500
@@ -27,69 +32,25 @@ const (
 	TimedOut                    // no response in time
 )
 
-// failed reports whether the result counts against the endpoint.
-func (r Result) failed() bool { return r >= Status5xx }
-
-// gateway reports whether the result is what a gateway would answer 502, 503 or 504 to.
+func (r Result) failed() bool  { return r >= Status5xx }
 func (r Result) gateway() bool { return r >= GatewayError }
-
-// Event is a change of an endpoint's health, or of the upstream's as a whole, with the numbers behind it.
-type Event struct {
-	Time     time.Time        `json:"time"`
-	Upstream string           `json:"upstream"`
-	Endpoint string           `json:"endpoint,omitempty"`
-	Kind     string           `json:"kind"`
-	Reason   string           `json:"reason,omitempty"`
-	Numbers  map[string]int64 `json:"numbers,omitempty"`
-}
-
-// Kinds of event.
-const (
-	Ejected   = "ejected"
-	Returned  = "returned"
-	Unhealthy = "unhealthy" // by active checks
-	Healthy   = "healthy"   // by active checks
-	Panic     = "panic"     // too few endpoints are left: all of them are used
-	PanicOver = "panic_over"
-)
-
-// Reasons of an ejection.
-const (
-	Consecutive5xx     = "consecutive_5xx"
-	ConsecutiveGateway = "consecutive_gateway_failure"
-	SuccessRate        = "success_rate"
-	FailurePercentage  = "failure_percentage"
-)
-
-// LogValue implements slog.LogValuer.
-func (e Event) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.String("upstream", e.Upstream)}
-	if e.Endpoint != "" {
-		attrs = append(attrs, slog.String("endpoint", e.Endpoint))
-	}
-	if e.Reason != "" {
-		attrs = append(attrs, slog.String("reason", e.Reason))
-	}
-	for _, name := range sortedNames(e.Numbers) {
-		attrs = append(attrs, slog.Int64(name, e.Numbers[name]))
-	}
-	return slog.GroupValue(attrs...)
-}
 
 // HostConfig describes a Host. Only Upstream and Address are required.
 type HostConfig struct {
 	Upstream, Address string
 	Check             *ir.Health  // nil: no active checks
 	Outlier           *ir.Outlier // nil: what exchanges report is counted, and nothing follows
-	Scheme            string
-	HostHeader        string // sent by HTTP checks that name no host of their own; empty: the address
+	Scheme            string      // "http" or "https", of the upstream; empty: http
+	HostHeader        string      // sent by checks that name no host of their own; empty: the address
+	// HTTP2 makes checks by HTTP speak HTTP/2, for upstreams that speak nothing else. If Dial agrees on it by ALPN they do anyway.
+	HTTP2 bool
 	// Dial connects as the upstream's exchanges do, under the same address rules: TCP, and TLS over it for https.
 	Dial    func(ctx context.Context, address string) (net.Conn, error)
 	Now     func() time.Time
 	Rand    func() uint64
-	OnEvent func(Event)       // may be called from several goroutines
+	OnEvent func(Event)       // may be called from several goroutines; must not close the host
 	OnCheck func(passed bool) // after each active check
-	Log     *slog.Logger
+	Log     *slog.Logger      // is told of checks that fail, at debug level
 }
 
 func (c *HostConfig) fill() {
@@ -110,4 +71,5 @@ func (c *HostConfig) fill() {
 	}
 }
 
-func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+// ms turns milliseconds of the compiled form into a duration. A bound of 34 years keeps sums and products in range.
+func ms(n int64) time.Duration { return time.Duration(min(n, 1<<40)) * time.Millisecond }

@@ -2,53 +2,59 @@ package health
 
 import (
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/suuupra/gateway/schema/ir"
 )
 
 // Host is the health of one endpoint. It outlives snapshots: whoever holds it keeps its history. Report is safe for concurrent
 // use, takes no lock while things go well, and allocates nothing.
 type Host struct {
-	c    HostConfig
-	stop func() // ends the checks, nil if there are none
-
+	tally              tally
 	run5xx, runGateway atomic.Int64 // failures in a row
-	counts             counts
-	bad                atomic.Bool // ejected or unhealthy: what View asks first
+	bad                atomic.Bool  // ejected or unhealthy: what View asks first
+
+	c      HostConfig
+	checks *checker // nil: none
 
 	mu        sync.Mutex
-	monitor   *Monitor // that is told of changes, the last one made
-	unhealthy bool     // by active checks
-	passes    int64    // in a row
-	failures  int64
+	monitors  []*Monitor // that have it in view, the youngest last: that one sweeps and ejects, the others follow
+	since     time.Time  // of the state
+	unhealthy bool       // by active checks
+	passes    int64      // checks in a row, since the last failure or ejection
+	failures  int64      // checks in a row
 	lastCheck time.Time
 	lastError string
-	since     time.Time // of the state
 	ejected   bool
+	ejectedAt time.Time
 	until     time.Time // of the ejection
-	ejections int64     // how often lately: it sets how long the next one is
+	ejections int64     // in all
+	backoff   int64     // what the base time of an ejection is multiplied by: up with each, down with each sweep spent well
+
+	minute time.Time // that told counts in
+	told   int64     // events
 }
 
-// NewHost makes a Host and starts its checks, if it has any. It must be closed. An endpoint is used until its checks fail.
+// eventsPerMinute is how many changes of one endpoint a log may hold.
+const eventsPerMinute = 6
+
+// NewHost makes a Host and starts its checks, if it has any. It must be closed. The endpoint counts as healthy until its checks
+// have failed.
 func NewHost(c HostConfig) *Host {
 	c.fill()
 	h := &Host{c: c, since: c.Now()}
 	if c.Check != nil {
-		h.stop = h.startChecks()
+		h.checks = startChecks(h)
 	}
 	return h
 }
 
 // Close ends the checks and waits for the one under way. It is idempotent.
 func (h *Host) Close() error {
-	h.mu.Lock()
-	stop := h.stop
-	h.stop = nil
-	h.mu.Unlock()
-	if stop != nil {
-		stop()
+	if h.checks != nil {
+		h.checks.close()
 	}
 	return nil
 }
@@ -58,191 +64,221 @@ func (h *Host) Address() string { return h.c.Address }
 
 // Report tells how an exchange went.
 func (h *Host) Report(r Result) {
-	if r == ClientGone {
-		return
-	}
-	failed := r.failed()
-	h.counts.add(h.c.Now(), h.interval(), failed)
-	if !failed {
-		if h.run5xx.Load() != 0 {
+	switch {
+	case r == ClientGone:
+	case r.failed():
+		h.tally.now.Add(oneFailure)
+		h.failed(r.gateway())
+	default:
+		h.tally.now.Add(oneRequest)
+		if h.run5xx.Load()|h.runGateway.Load() != 0 { // written only if they must be: endpoints mostly answer well
 			h.run5xx.Store(0)
-		}
-		if h.runGateway.Load() != 0 {
 			h.runGateway.Store(0)
 		}
-		return
-	}
-	o := h.c.Outlier
-	all := h.run5xx.Add(1)
-	gateway := int64(0)
-	if r.gateway() {
-		gateway = h.runGateway.Add(1)
-	} else {
-		h.runGateway.Store(0)
-	}
-	switch {
-	case o == nil:
-	case o.ConsecutiveGatewayFailure > 0 && gateway == o.ConsecutiveGatewayFailure:
-		h.runGateway.Store(0)
-		h.suspect(ConsecutiveGateway, map[string]int64{"failures": gateway})
-	case o.Consecutive5xx > 0 && all == o.Consecutive5xx:
-		h.run5xx.Store(0)
-		h.suspect(Consecutive5xx, map[string]int64{"failures": all})
 	}
 }
 
-// interval is the length of the periods that requests are counted in.
-func (h *Host) interval() time.Duration {
-	if o := h.c.Outlier; o != nil && o.Interval > 0 {
-		return ms(o.Interval)
+// failed counts failures in a row. Whoever makes a run as long as the settings allow ends it and asks for the ejection; if that is
+// refused it takes another whole run to ask again.
+func (h *Host) failed(gateway bool) {
+	o := h.c.Outlier
+	if o == nil {
+		h.run5xx.Add(1)
+		return
 	}
-	return 10 * time.Second
+	if !gateway {
+		h.runGateway.Store(0)
+	} else if run := h.runGateway.Add(1); run == o.ConsecutiveGatewayFailure {
+		h.runGateway.Store(0)
+		h.suspect(ConsecutiveGateway, run)
+	}
+	if run := h.run5xx.Add(1); run == o.Consecutive5xx {
+		h.run5xx.Store(0)
+		h.suspect(Consecutive5xx, run)
+	}
 }
 
 // suspect asks the monitor to eject the host: it knows how many may be.
-func (h *Host) suspect(reason string, numbers map[string]int64) {
+func (h *Host) suspect(reason string, run int64) {
 	h.mu.Lock()
-	m := h.monitor
+	m := h.leader()
 	h.mu.Unlock()
 	if m != nil {
-		m.eject(h, reason, numbers)
+		m.eject(h, reason, map[string]int64{"failures": run})
 	}
 }
 
-// eject takes the host out for a while: the base time, times how often it was ejected, at most the maximum, and up to a tenth
-// more so that ejected hosts do not come back together. It reports whether it was in.
-func (h *Host) eject(reason string, numbers map[string]int64) bool {
-	now := h.c.Now()
+// leader is the monitor that may eject the host. The caller holds mu.
+func (h *Host) leader() *Monitor {
+	if len(h.monitors) == 0 {
+		return nil
+	}
+	return h.monitors[len(h.monitors)-1]
+}
+
+// ledBy reports whether m is the monitor that may eject the host.
+func (h *Host) ledBy(m *Monitor) bool {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.leader() == m
+}
+
+// eject takes the host out for a while, unless it is out already: the base time times the backoff, at most the maximum, and up to
+// a tenth more at random, so that hosts ejected together do not come back together.
+func (h *Host) eject(o *ir.Outlier, reason string, numbers map[string]int64) (Event, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.ejected {
-		h.mu.Unlock()
-		return false
+		return Event{}, false
 	}
-	o := h.c.Outlier
-	h.ejections++
-	length := max(min(ms(o.BaseEjection)*time.Duration(h.ejections), ms(o.MaxEjection)), ms(o.BaseEjection))
+	base := max(ms(o.BaseEjection), time.Millisecond)
+	most := max(ms(o.MaxEjection), base)
+	if base*time.Duration(h.backoff) < most { // a host that was bad for days need not be good for days
+		h.backoff++
+	}
+	length := min(base*time.Duration(h.backoff), most)
 	length += time.Duration(h.c.Rand() % uint64(length/10+1))
-	h.ejected, h.until, h.since = true, now.Add(length), now
-	numbers = maps.Clone(numbers)
-	numbers["ejections"], numbers["ejected_ms"] = h.ejections, length.Milliseconds()
+	now := h.c.Now()
+	h.ejections++
+	h.ejected, h.ejectedAt, h.until, h.since, h.passes = true, now, now.Add(length), now, 0
 	h.bad.Store(true)
-	h.mu.Unlock()
-	h.event(Event{Time: now, Kind: Ejected, Reason: reason, Numbers: numbers})
-	return true
+	numbers = maps.Clone(numbers)
+	numbers["ejection"], numbers["ejected_ms"] = h.ejections, length.Milliseconds()
+	return h.event(Event{Time: now, Kind: Ejected, Reason: reason, Numbers: numbers}), true
 }
 
-// sweep brings the host back when its time is over, and forgives an ejection for each sweep it has stayed in (as Envoy does).
-// It reports whether the state changed.
-func (h *Host) sweep(now time.Time, forgive bool) bool {
+// sweep begins the next interval, brings the host back when its time is over, and lowers the backoff if it has stayed in.
+func (h *Host) sweep(now time.Time) (Event, bool) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tally.turn()
 	switch {
 	case !h.ejected:
-		if forgive && h.ejections > 0 {
-			h.ejections--
-		}
-		h.mu.Unlock()
-		return false
+		h.backoff = max(h.backoff-1, 0)
+		return Event{}, false
 	case now.Before(h.until):
-		h.mu.Unlock()
-		return false
+		return Event{}, false
 	}
-	h.comeBack(now)
-	h.mu.Unlock()
-	h.event(Event{Time: now, Kind: Returned})
-	return true
+	return h.comeBack(now, EjectionOver), true
 }
 
-// comeBack ends an ejection. The caller holds mu.
-func (h *Host) comeBack(now time.Time) {
+// comeBack ends an ejection. What was counted before it is forgotten. The caller holds mu.
+func (h *Host) comeBack(now time.Time, reason string) Event {
+	out := now.Sub(h.ejectedAt)
 	h.ejected, h.since = false, now
 	h.run5xx.Store(0)
 	h.runGateway.Store(0)
+	h.tally.clear()
 	h.bad.Store(h.unhealthy)
+	return h.event(Event{Time: now, Kind: Returned, Reason: reason, Numbers: map[string]int64{"ejection": h.ejections, "ejected_ms": out.Milliseconds()}})
 }
 
-// checked takes the outcome of an active check. A passing check ends an ejection too.
-func (h *Host) checked(err error) {
-	now := h.c.Now()
-	h.c.OnCheck(err == nil)
-	var events []Event
+// checked takes the outcome of a check that began at a moment. Checks that pass end an ejection too, if they began after it.
+func (h *Host) checked(began time.Time, failure *checkError) {
+	h.c.OnCheck(failure == nil)
 	h.mu.Lock()
+	now := h.c.Now()
 	h.lastCheck = now
-	if err == nil {
-		h.passes, h.failures, h.lastError = h.passes+1, 0, ""
-		if h.unhealthy && h.passes >= h.c.Check.Healthy {
-			h.unhealthy, h.since = false, now
-			events = append(events, Event{Time: now, Kind: Healthy, Numbers: map[string]int64{"passes": h.passes}})
-		}
-		if h.ejected && !h.unhealthy && h.passes >= h.c.Check.Healthy {
-			h.comeBack(now)
-			events = append(events, Event{Time: now, Kind: Returned, Reason: "check_passed"})
-		}
+	var events []Event
+	if failure == nil {
+		events = h.passed(now, began)
 	} else {
-		h.passes, h.failures, h.lastError = 0, h.failures+1, err.Error()
+		h.passes, h.failures, h.lastError = 0, h.failures+1, failure.detail()
 		if !h.unhealthy && h.failures >= h.c.Check.Unhealthy {
 			h.unhealthy, h.since = true, now
-			events = append(events, Event{Time: now, Kind: Unhealthy, Reason: h.lastError, Numbers: map[string]int64{"failures": h.failures}})
+			events = append(events, h.event(Event{
+				Time: now, Kind: Unhealthy, Reason: failure.reason, Detail: h.lastError, Numbers: map[string]int64{"failures": h.failures},
+			}))
 		}
 	}
 	h.bad.Store(h.unhealthy || h.ejected)
-	m := h.monitor
 	h.mu.Unlock()
 	for _, e := range events {
-		h.event(e)
-	}
-	if len(events) > 0 && m != nil {
-		m.refresh()
+		h.tell(e)
 	}
 }
 
-// event completes an event and tells it.
-func (h *Host) event(e Event) {
+// passed counts a check that passed. The caller holds mu.
+func (h *Host) passed(now, began time.Time) (events []Event) {
+	h.failures, h.lastError = 0, ""
+	if h.ejected && began.Before(h.ejectedAt) {
+		return nil // it says nothing about what came after
+	}
+	h.passes++
+	if h.passes < h.c.Check.Healthy {
+		return nil
+	}
+	if h.unhealthy {
+		h.unhealthy, h.since = false, now
+		events = append(events, h.event(Event{Time: now, Kind: Healthy, Numbers: map[string]int64{"passes": h.passes}}))
+	}
+	if h.ejected {
+		events = append(events, h.comeBack(now, CheckPassed))
+	}
+	return events
+}
+
+// event completes an event. The caller holds mu.
+func (h *Host) event(e Event) Event {
 	e.Upstream, e.Endpoint = h.c.Upstream, h.c.Address
+	if e.Time.Sub(h.minute) >= time.Minute {
+		h.minute, h.told = e.Time, 0
+	}
+	h.told++
+	e.Quiet = h.told > eventsPerMinute
+	return e
+}
+
+// tell spreads an event. The caller holds no lock.
+func (h *Host) tell(e Event) {
 	h.mu.Lock()
-	m := h.monitor
+	monitors := h.monitors // never written to: see join
 	h.mu.Unlock()
-	if m != nil {
+	for _, m := range monitors {
 		m.note(e)
+		m.refresh()
 	}
 	h.c.OnEvent(e)
 }
 
-// HostStatus describes a Host for people.
-type HostStatus struct {
-	State        string     `json:"state"` // healthy, unhealthy or ejected
-	Since        time.Time  `json:"since"`
-	EjectedUntil *time.Time `json:"ejectedUntil,omitempty"`
-	Ejections    int64      `json:"ejections,omitempty"` // lately
-	InARow       int64      `json:"consecutiveFailures,omitempty"`
-	Requests     int64      `json:"requests"` // in the last whole interval
-	Failures     int64      `json:"failures"`
-	LastCheck    *time.Time `json:"lastCheck,omitempty"`
-	LastError    string     `json:"lastError,omitempty"` // of the last check
-}
-
-// Status describes the host.
-func (h *Host) Status() HostStatus {
-	requests, failures := h.counts.last(h.c.Now(), h.interval())
+// join makes m one of the monitors that have the host in view, leave ends that. Both replace the list.
+func (h *Host) join(m *Monitor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := HostStatus{
-		State: "healthy", Since: h.since, Ejections: h.ejections, InARow: h.run5xx.Load(), Requests: requests, Failures: failures, LastError: h.lastError,
+	at := len(h.monitors)
+	for i, other := range h.monitors {
+		if other == m {
+			return
+		}
+		if other.age > m.age {
+			at = min(at, i)
+		}
 	}
-	switch {
-	case h.unhealthy:
-		s.State = "unhealthy"
-	case h.ejected:
-		s.State = "ejected"
-	}
-	if h.ejected {
-		until := h.until
-		s.EjectedUntil = &until
-	}
-	if !h.lastCheck.IsZero() {
-		last := h.lastCheck
-		s.LastCheck = &last
-	}
-	return s
+	next := make([]*Monitor, 0, len(h.monitors)+1)
+	next = append(append(next, h.monitors[:at]...), m)
+	h.monitors = append(next, h.monitors[at:]...)
 }
 
-func sortedNames(m map[string]int64) []string { return slices.Sorted(maps.Keys(m)) }
+func (h *Host) leave(m *Monitor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var next []*Monitor
+	for _, other := range h.monitors {
+		if other != m {
+			next = append(next, other)
+		}
+	}
+	h.monitors = next
+}
+
+// recent are the requests and failures of the last interval, or of the last two if it has fewer than enough.
+func (h *Host) recent(enough int64) count {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.tally.last[0]
+	if n.requests < enough {
+		n.requests += h.tally.last[1].requests
+		n.failures += h.tally.last[1].failures
+	}
+	return n
+}

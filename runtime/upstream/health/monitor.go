@@ -1,7 +1,7 @@
 package health
 
 import (
-	"math"
+	"hash/fnv"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,18 +32,26 @@ type View struct {
 const keptEvents = 64
 
 // Monitor looks over the hosts of one upstream. It is safe for concurrent use.
+//
+// While a snapshot drains, its monitor and the next one's look at the same hosts. Of the monitors that share a host the youngest
+// sweeps it and may eject it; the others follow what it finds. If it closes, as that of a candidate that comes to nothing does,
+// the one before takes over. A monitor inherits the events of the one whose hosts it gets.
 type Monitor struct {
-	c    MonitorConfig
-	view atomic.Pointer[View]
-	done chan struct{}
-	over sync.WaitGroup
+	c     MonitorConfig
+	age   uint64
+	view  atomic.Pointer[View]
+	under sync.WaitGroup // the sweep under way
 
 	mu     sync.Mutex
 	hosts  []*Host
 	drop   []uint32
 	events []Event
+	timer  *time.Timer
 	closed bool
 }
+
+// monitors counts them: the higher number is the younger one.
+var monitors atomic.Uint64
 
 // NewMonitor makes a Monitor without hosts. It must be closed.
 func NewMonitor(c MonitorConfig) *Monitor {
@@ -53,25 +61,53 @@ func NewMonitor(c MonitorConfig) *Monitor {
 	if c.OnEvent == nil {
 		c.OnEvent = func(Event) {}
 	}
-	m := &Monitor{c: c, done: make(chan struct{})}
+	m := &Monitor{c: c, age: monitors.Add(1)}
 	m.view.Store(&View{})
-	if c.Outlier != nil {
-		m.over.Go(m.run)
-	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.timer = time.AfterFunc(m.untilSweep(0), m.run)
 	return m
 }
 
 // Set names the hosts, in the order of the indexes in View. Their history is kept.
 func (m *Monitor) Set(hosts []*Host) {
-	for _, h := range hosts {
-		h.mu.Lock()
-		h.monitor = m // also if an older one, of a snapshot that drains, has it still
-		h.mu.Unlock()
-	}
+	hosts = slices.Clone(hosts)
+	before := m.before(hosts)
 	m.mu.Lock()
-	m.hosts, m.drop = slices.Clone(hosts), nil
+	if m.closed {
+		m.mu.Unlock()
+		return
+	}
+	if m.hosts == nil && before != nil { // what it does not know yet, the one before does
+		m.events = before.Events()
+		m.view.Store(&View{Panic: before.View().Panic})
+	}
+	stay := make(map[*Host]bool, len(hosts))
+	for _, h := range hosts {
+		stay[h] = true
+		h.join(m)
+	}
+	for _, h := range m.hosts {
+		if !stay[h] {
+			h.leave(m)
+		}
+	}
+	m.hosts, m.drop = hosts, m.smallPool(hosts)
 	m.mu.Unlock()
 	m.refresh()
+}
+
+// before is the monitor that leads one of the hosts.
+func (m *Monitor) before(hosts []*Host) *Monitor {
+	for _, h := range hosts {
+		h.mu.Lock()
+		leader := h.leader()
+		h.mu.Unlock()
+		if leader != nil && leader != m {
+			return leader
+		}
+	}
+	return nil
 }
 
 // View is what holds now.
@@ -84,15 +120,17 @@ func (m *Monitor) Events() []Event {
 	return slices.Clone(m.events)
 }
 
-// Close ends the sweeps. It is idempotent.
+// Close ends the sweeps, waits for the one under way, and leaves the hosts to other monitors. It is idempotent.
 func (m *Monitor) Close() error {
 	m.mu.Lock()
-	if !m.closed {
-		m.closed = true
-		close(m.done)
-	}
+	m.closed = true
+	m.timer.Stop()
+	hosts := m.hosts
 	m.mu.Unlock()
-	m.over.Wait()
+	m.under.Wait()
+	for _, h := range hosts {
+		h.leave(m)
+	}
 	return nil
 }
 
@@ -100,8 +138,8 @@ func (m *Monitor) Close() error {
 func (m *Monitor) note(e Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.events) == keptEvents {
-		m.events = slices.Delete(m.events, 0, 1)
+	if len(m.events) >= keptEvents {
+		m.events = slices.Delete(m.events, 0, len(m.events)-keptEvents+1)
 	}
 	m.events = append(m.events, e)
 }
@@ -112,20 +150,22 @@ func (m *Monitor) refresh() {
 	n := len(m.hosts)
 	v := &View{Healthy: n, Drop: m.drop}
 	for i, h := range m.hosts {
-		if h.bad.Load() {
-			if v.Out == nil {
-				v.Out = balance.NewMask(n)
-			}
-			v.Out.Set(i)
-			v.Healthy--
+		if !h.bad.Load() {
+			continue
 		}
+		if v.Out == nil {
+			v.Out = balance.NewMask(n)
+		}
+		v.Out.Set(i)
+		v.Healthy--
 	}
-	if p := m.c.PanicPercent; p > 0 && n > 0 && int64(v.Healthy)*100 < p*int64(n) {
-		v.Panic, v.Out = true, nil
+	if n > 0 && int64(v.Healthy)*100 < m.c.PanicPercent*int64(n) {
+		v.Panic, v.Out, v.Drop = true, nil, nil
 	}
-	old := m.view.Swap(v)
+	changed := m.view.Swap(v).Panic != v.Panic
+	leads := changed && !slices.ContainsFunc(m.hosts, func(h *Host) bool { return !h.ledBy(m) })
 	m.mu.Unlock()
-	if old.Panic == v.Panic {
+	if !leads {
 		return
 	}
 	e := Event{
@@ -139,17 +179,23 @@ func (m *Monitor) refresh() {
 	m.c.OnEvent(e)
 }
 
-// eject takes a host out, if so many may be out.
-func (m *Monitor) eject(h *Host, reason string, numbers map[string]int64) {
+// eject takes a host out, if so many may be out and m is the one to say so. It reports whether it did.
+func (m *Monitor) eject(h *Host, reason string, numbers map[string]int64) bool {
 	m.mu.Lock()
-	allowed := m.c.Outlier != nil && slices.Contains(m.hosts, h) && m.mayEject()
-	m.mu.Unlock()
-	if allowed && h.eject(reason, numbers) {
-		m.refresh()
+	done := m.c.Outlier != nil && !m.closed && h.ledBy(m) && m.mayEject()
+	var e Event
+	if done {
+		e, done = h.eject(m.c.Outlier, reason, numbers)
 	}
+	m.mu.Unlock()
+	if done {
+		h.tell(e)
+	}
+	return done
 }
 
-// mayEject reports whether one more host may be ejected: at least one may, but never the only one.
+// mayEject reports whether one more host may be ejected: at least one may, but never the only one, which would help nobody. The
+// caller holds mu.
 func (m *Monitor) mayEject() bool {
 	out := int64(0)
 	for _, h := range m.hosts {
@@ -163,130 +209,44 @@ func (m *Monitor) mayEject() bool {
 	return n > 1 && (out == 0 || (out+1)*100 <= m.c.Outlier.MaxEjectedPercent*n)
 }
 
-// run sweeps. The first sweep comes with an interval of requests behind it.
+// interval is the time between two sweeps.
+func (m *Monitor) interval() time.Duration {
+	if m.c.Outlier == nil || m.c.Outlier.Interval <= 0 {
+		return 10 * time.Second // for the figures people see
+	}
+	return max(ms(m.c.Outlier.Interval), 10*time.Millisecond)
+}
+
+// untilSweep is the time to the next sweep, and at least least. Sweeps follow the clock: a monitor that takes over from another
+// one goes on in its step, so that snapshots which change more often than the interval do not keep all of them from sweeping.
+// Upstreams have steps of their own, so as not to sweep all at once.
+func (m *Monitor) untilSweep(least time.Duration) time.Duration {
+	interval := m.interval()
+	step := fnv.New64a()
+	_, _ = step.Write([]byte(m.c.Upstream))
+	phase := time.Duration(step.Sum64() % uint64(interval))
+	since := time.Duration((m.c.Now().UnixNano() - int64(phase)) % int64(interval))
+	wait := interval - since
+	if wait < least {
+		wait += interval
+	}
+	return wait
+}
+
+// run is one sweep. It takes place in a goroutine of the timer's.
 func (m *Monitor) run() {
-	tick := time.NewTicker(max(ms(m.c.Outlier.Interval), 10*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			m.sweep()
-		case <-m.done:
-			return
-		}
-	}
-}
-
-// sweep brings hosts back, ejects those that do worse than the others, and weighs those of a small pool.
-func (m *Monitor) sweep() {
-	now := m.c.Now()
 	m.mu.Lock()
-	hosts := slices.Clone(m.hosts)
-	m.mu.Unlock()
-	for _, h := range hosts {
-		h.mu.Lock()
-		mine := h.monitor == m // else a newer snapshot's monitor sweeps it
-		h.mu.Unlock()
-		if mine {
-			h.sweep(now, true)
-		}
+	if m.closed {
+		m.mu.Unlock()
+		return
 	}
-	m.bySuccessRate(now, hosts)
-	m.byFailures(now, hosts)
-	drop := m.smallPool(now, hosts)
+	m.under.Add(1)
+	m.mu.Unlock()
+	defer m.under.Done()
+	m.sweep()
 	m.mu.Lock()
-	m.drop = drop
-	m.mu.Unlock()
-	m.refresh()
-}
-
-// bySuccessRate ejects the hosts whose success rate lies far below that of the others: below the mean less a multiple of the
-// standard deviation, among hosts that had enough requests, if there are enough of them.
-func (m *Monitor) bySuccessRate(now time.Time, hosts []*Host) {
-	o := m.c.Outlier
-	if o.SuccessRateHosts == 0 {
-		return
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.timer.Reset(m.untilSweep(m.interval() / 2)) // the clock may have been set, or the timer be early by its grain
 	}
-	type rated struct {
-		h        *Host
-		rate     float64 // percent
-		requests int64
-	}
-	var all []rated
-	sum := 0.0
-	for _, h := range hosts {
-		requests, failures := h.counts.last(now, h.interval())
-		if h.bad.Load() || requests < max(o.SuccessRateRequests, 1) {
-			continue
-		}
-		rate := 100 * float64(requests-failures) / float64(requests)
-		all = append(all, rated{h, rate, requests})
-		sum += rate
-	}
-	if int64(len(all)) < o.SuccessRateHosts {
-		return
-	}
-	mean, variance := sum/float64(len(all)), 0.0
-	for _, r := range all {
-		variance += (r.rate - mean) * (r.rate - mean)
-	}
-	deviation := math.Sqrt(variance / float64(len(all)))
-	threshold := mean - deviation*float64(o.SuccessRateFactorPerMil)/1000
-	for _, r := range all {
-		if r.rate < threshold {
-			m.eject(r.h, SuccessRate, map[string]int64{
-				"requests": r.requests, "success_rate_permil": int64(10 * r.rate), "mean_permil": int64(10 * mean),
-				"deviation_permil": int64(10 * deviation), "threshold_permil": int64(10 * threshold),
-			})
-		}
-	}
-}
-
-// byFailures ejects the hosts whose share of failures alone is too high.
-func (m *Monitor) byFailures(now time.Time, hosts []*Host) {
-	o := m.c.Outlier
-	if o.FailurePercent == 0 {
-		return
-	}
-	for _, h := range hosts {
-		requests, failures := h.counts.last(now, h.interval())
-		if h.bad.Load() || requests < max(o.FailurePercentRequests, 1) || failures*100 < o.FailurePercent*requests {
-			continue
-		}
-		m.eject(h, FailurePercentage, map[string]int64{"requests": requests, "failures": failures, "failure_percent": failures * 100 / requests})
-	}
-}
-
-// Bounds of the small pools, in hosts and in requests of an interval.
-const (
-	smallest, largest  = 2, 4
-	smallPoolRequests  = 10
-	tolerated          = 0.1 // share of failures that changes nothing
-	wholePoolUnhealthy = 0.5 // share of failures of the whole pool from which on nobody is passed over: it is not one host's fault
-)
-
-// smallPool weighs hosts where statistics have too few to compare: each is passed over with a chance that is its share of
-// failures in the last interval and the present one, less what is tolerated. If the pool fails as a whole, passing hosts over
-// would only load the others more, and nobody is (the idea is that of Skipper's passive health check).
-func (m *Monitor) smallPool(now time.Time, hosts []*Host) []uint32 {
-	if !m.c.Outlier.SmallPools || len(hosts) < smallest || len(hosts) > largest {
-		return nil
-	}
-	shares, any := make([]float64, len(hosts)), false
-	var requests, failures int64
-	for i, h := range hosts {
-		r, f := h.counts.recent(now, h.interval())
-		requests, failures = requests+r, failures+f
-		if share := float64(f) / float64(max(r, 1)); r >= smallPoolRequests && share > tolerated {
-			shares[i], any = (share-tolerated)/(1-tolerated), true
-		}
-	}
-	if !any || float64(failures) >= wholePoolUnhealthy*float64(requests) {
-		return nil
-	}
-	drop := make([]uint32, len(hosts))
-	for i, share := range shares {
-		drop[i] = uint32(share * (1<<32 - 1))
-	}
-	return drop
 }
