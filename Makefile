@@ -51,6 +51,10 @@ bench: ## measure against nginx and HAProxy side by side (BENCH=short: under 90 
 	@.ci/programs nginx haproxy caddy strace
 	@go run ./bench -mode $(BENCH) $(if $(RECORD),-record docs/benchmarks.md)
 
+.PHONY: faults
+faults: ## break what stands behind gwrun while it is under load; RECORD=1 puts the figures into docs/reliability.md
+	@go test -count=1 -v -timeout 20m ./internal/faults $(if $(RECORD),-args -record ../../docs/reliability.md)
+
 .PHONY: check
 check: ## what CI runs: lint, nothing generated is stale, race, test
 	@echo '== lint';   .ci/lint

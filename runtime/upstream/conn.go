@@ -3,17 +3,20 @@ package upstream
 import (
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/suuupra/gateway/runtime/engine/http1"
 	"github.com/suuupra/gateway/runtime/engine/wire"
 	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/upstream/health"
 )
 
 // responseLimits bound the head of a response, which no user sets: servers send more than clients, but not without end.
 var responseLimits = http1.Limits{Bytes: 64 << 10, Fields: 256}
 
-// Conn is one connection to an endpoint, used by one exchange at a time.
+// Conn is one connection to an endpoint, used by one exchange at a time. One that speaks HTTP/2 is a stream of a connection that
+// others use too: only H2 may be used then, and everything that reads and writes the wire is for HTTP/1.1.
 type Conn struct {
 	Wire   *wire.Conn
 	Head   http1.ResponseHead // of the last response read
@@ -21,23 +24,44 @@ type Conn struct {
 	Reused bool // it has carried an exchange before
 	// Interrupt makes what is pending fail. It is made once, so that registering it costs nothing.
 	Interrupt func()
+	// H2 is not nil if the connection speaks HTTP/2. A stream is reserved: RoundTrip is to be called once, after Streaming.
+	H2 *http.ClientConn
+
 	scan      http1.Scanner
-	pool      *Pool
-	endpoint  *endpoint
+	endpoint  *Endpoint
 	idleSince time.Time
 	by        time.Time     // the exchange's own deadline
 	idle      time.Duration // between two reads of the body
+
+	reported bool
+	session  *session
+	reserved bool
 }
 
-func newConn(p *Pool, e *endpoint, w *wire.Conn) *Conn {
-	c := &Conn{Wire: w, pool: p, endpoint: e}
-	c.Interrupt = w.Interrupt
-	c.Body.BeforeWait = c.beforeBody
+// lent notes that an exchange begins.
+func (c *Conn) lent() *Conn {
+	c.reported = false
+	c.endpoint.load.Begin()
 	return c
 }
 
-// Endpoint is the address the connection goes to.
-func (c *Conn) Endpoint() string { return c.endpoint.address }
+// Streaming says that RoundTrip is about to use the stream that was reserved.
+func (c *Conn) Streaming() { c.reserved = false }
+
+// Endpoint is where the connection goes to.
+func (c *Conn) Endpoint() *Endpoint { return c.endpoint }
+
+// Report says how the exchange went, once; header is the time to the response header, 0 if there was none.
+func (c *Conn) Report(r health.Result, header time.Duration) {
+	if c.reported {
+		return
+	}
+	c.reported = true
+	c.endpoint.load.End(header)
+	if h := c.endpoint.health; h != nil {
+		h.Report(r)
+	}
+}
 
 // slack is how much later than asked a deadline may strike: enough to leave timers alone on a busy connection.
 const slack = 25 * time.Millisecond
@@ -102,8 +126,13 @@ func (c *Conn) beforeBody() error {
 // Release ends the use of the connection. It is kept for another exchange only if the caller allows, the response was read
 // to its end, the upstream did not say otherwise, and nothing came behind it.
 func (c *Conn) Release(reuse bool) {
+	c.Report(health.ClientGone, 0)
+	if c.H2 != nil {
+		c.endpoint.h2.release(c)
+		return
+	}
 	reuse = reuse && c.Head.KeepAlive && c.Body.Done() && len(c.Wire.Buffered()) == 0
-	c.pool.put(c, reuse)
+	c.endpoint.put(c, reuse)
 }
 
 // Malformed returns the refusal if err is about the syntax of a message.

@@ -24,9 +24,9 @@ func spec(scheme string, addrs ...string) ir.Upstream {
 	return u
 }
 
-func newPool(t *testing.T, u ir.Upstream) *upstream.Pool {
+func newPool(t *testing.T, u ir.Upstream) *upstream.Upstream {
 	t.Helper()
-	p, err := upstream.New(u)
+	p, err := upstream.New(u, upstream.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +63,9 @@ func exchange(t *testing.T, c *upstream.Conn) {
 	}
 }
 
-func acquire(t *testing.T, p *upstream.Pool) *upstream.Conn {
+func acquire(t *testing.T, p *upstream.Upstream) *upstream.Conn {
 	t.Helper()
-	c, err := p.Acquire(t.Context(), time.Time{}, false)
+	c, err := p.Acquire(t.Context(), upstream.Ask{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,14 +75,14 @@ func acquire(t *testing.T, p *upstream.Pool) *upstream.Conn {
 func TestReuseIsLastInFirstOut(t *testing.T) {
 	p := newPool(t, spec("http", origin(t)))
 	a, b := acquire(t, p), acquire(t, p)
-	if s := p.Stats(); s != (upstream.Stats{Open: 2, InUse: 2}) {
+	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{2, 0} {
 		t.Errorf("%+v", s)
 	}
 	exchange(t, a)
 	exchange(t, b)
 	a.Release(true)
 	b.Release(true)
-	if s := p.Stats(); s != (upstream.Stats{Open: 2, Idle: 2}) {
+	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{2, 2} {
 		t.Errorf("%+v", s)
 	}
 	c := acquire(t, p)
@@ -104,24 +104,24 @@ func TestUnfinishedConnectionIsNotKept(t *testing.T) {
 	}
 	c.BeginBody(time.Time{}, 0)
 	c.Release(true)
-	if s := p.Stats(); s != (upstream.Stats{}) {
+	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
 		t.Errorf("%+v", s)
 	}
 }
 
 func TestLimits(t *testing.T) {
 	u := spec("http", origin(t))
-	u.MaxConnections, u.MaxIdle = 2, 1
+	u.MaxConnections, u.MaxIdle, u.ConnectTimeout = 2, 1, 50
 	p := newPool(t, u)
 	a, b := acquire(t, p), acquire(t, p)
-	if _, err := p.Acquire(t.Context(), time.Time{}, false); !errors.Is(err, upstream.ErrOverloaded) {
+	if _, err := p.Acquire(t.Context(), upstream.Ask{}); !errors.Is(err, upstream.ErrOverloaded) {
 		t.Errorf("third: %v", err)
 	}
 	exchange(t, a)
 	exchange(t, b)
 	a.Release(true)
 	b.Release(true) // beyond MaxIdle
-	if s := p.Stats(); s != (upstream.Stats{Open: 1, Idle: 1}) {
+	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{1, 1} {
 		t.Errorf("%+v", s)
 	}
 }
@@ -135,20 +135,21 @@ func TestIdleConnectionsAreReaped(t *testing.T) {
 	c.Release(true)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(5 * time.Second); p.Stats().Open > 0; <-tick.C {
+	for end := time.Now().Add(5 * time.Second); p.Gauges().Open > 0; <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("%+v", p.Stats())
+			t.Fatalf("%+v", p.Gauges())
 		}
 	}
 }
 
 func TestRoundRobin(t *testing.T) {
 	u := spec("http", origin(t), origin(t), origin(t))
+	u.Balance = &ir.Balance{Strategy: ir.BalanceRoundRobin}
 	p := newPool(t, u)
 	seen := map[string]int{}
 	for range 9 {
 		c := acquire(t, p)
-		seen[c.Endpoint()]++
+		seen[c.Endpoint().String()]++
 		exchange(t, c)
 		c.Release(true)
 	}
@@ -169,10 +170,10 @@ func TestCloseLetsBusyOnesFinish(t *testing.T) {
 	}
 	exchange(t, busy)
 	busy.Release(true)
-	if s := p.Stats(); s != (upstream.Stats{}) {
+	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
 		t.Errorf("%+v", s)
 	}
-	if _, err := p.Acquire(t.Context(), time.Time{}, false); !errors.Is(err, upstream.ErrClosed) {
+	if _, err := p.Acquire(t.Context(), upstream.Ask{}); !errors.Is(err, upstream.ErrClosed) {
 		t.Errorf("after close: %v", err)
 	}
 }
@@ -186,8 +187,11 @@ func TestTLS(t *testing.T) {
 	defer s.Close()
 	addr := s.Listener.Addr().String()
 	t.Run("trusted", func(t *testing.T) {
-		p := newPool(t, spec("https", addr))
-		p.Trust(s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
+		p, err := upstream.New(spec("https", addr), upstream.Env{Roots: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = p.Close() }()
 		for i := range 3 {
 			c := acquire(t, p)
 			if c.Reused != (i > 0) {
@@ -200,10 +204,10 @@ func TestTLS(t *testing.T) {
 	t.Run("not trusted", func(t *testing.T) {
 		p := newPool(t, spec("https", addr))
 		var dial *upstream.DialError
-		if _, err := p.Acquire(t.Context(), time.Time{}, false); !errors.As(err, &dial) || dial.Timeout() {
+		if _, err := p.Acquire(t.Context(), upstream.Ask{}); !errors.As(err, &dial) || dial.Timeout() {
 			t.Errorf("got %v", err)
 		}
-		if s := p.Stats(); s != (upstream.Stats{}) {
+		if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -213,12 +217,12 @@ func TestDialErrors(t *testing.T) {
 	t.Run("forbidden", func(t *testing.T) {
 		u := spec("http", origin(t))
 		u.PrivateAddresses = false
-		if _, err := newPool(t, u).Acquire(t.Context(), time.Time{}, false); !errors.Is(err, dialguard.ErrBlocked) {
+		if _, err := newPool(t, u).Acquire(t.Context(), upstream.Ask{}); !errors.Is(err, dialguard.ErrBlocked) {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("metadata", func(t *testing.T) {
-		if _, err := newPool(t, spec("http", "169.254.169.254:80")).Acquire(t.Context(), time.Time{}, false); !errors.Is(err, dialguard.ErrBlocked) {
+		if _, err := newPool(t, spec("http", "169.254.169.254:80")).Acquire(t.Context(), upstream.Ask{}); !errors.Is(err, dialguard.ErrBlocked) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -231,24 +235,24 @@ func TestDialErrors(t *testing.T) {
 		u := spec("https", l.Addr().String())
 		u.ConnectTimeout = 50
 		var dial *upstream.DialError
-		if _, err := newPool(t, u).Acquire(t.Context(), time.Time{}, false); !errors.As(err, &dial) || !dial.Timeout() {
+		if _, err := newPool(t, u).Acquire(t.Context(), upstream.Ask{}); !errors.As(err, &dial) || !dial.Timeout() {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := newPool(t, spec("http", origin(t))).Acquire(ctx, time.Time{}, false); !errors.Is(err, context.Canceled) {
+		if _, err := newPool(t, spec("http", origin(t))).Acquire(ctx, upstream.Ask{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("no endpoints", func(t *testing.T) {
-		if _, err := newPool(t, spec("http")).Acquire(t.Context(), time.Time{}, false); !errors.Is(err, upstream.ErrNoEndpoints) {
+		if _, err := newPool(t, spec("http")).Acquire(t.Context(), upstream.Ask{}); !errors.Is(err, upstream.ErrNoEndpoints) {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("bad address", func(t *testing.T) {
-		if _, err := upstream.New(spec("http", "no-port")); err == nil {
+		if _, err := upstream.New(spec("http", "no-port"), upstream.Env{}); err == nil {
 			t.Error("accepted")
 		}
 	})

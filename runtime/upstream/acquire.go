@@ -1,0 +1,166 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/suuupra/gateway/runtime/upstream/balance"
+	"github.com/suuupra/gateway/runtime/upstream/health"
+)
+
+// Acquire chooses an endpoint and returns a connection to it: one that is idle, unless a.Fresh asks for a new one, or one it
+// makes. If the endpoint has no room for another connection it looks for one that has, and waits if there is none. An endpoint
+// that cannot be connected to is reported to health; what to do then is the caller's decision. Errors: ErrNoEndpoints,
+// ErrUnhealthy, ErrOverloaded, ErrClosed, *DialError, or that of ctx.
+func (u *Upstream) Acquire(ctx context.Context, a Ask) (*Conn, error) {
+	if u.closed.Load() {
+		return nil, ErrClosed
+	}
+	s := u.set.Load()
+	var full balance.Mask
+	var first *Endpoint
+	for {
+		i, err := u.pick(s, &a, full)
+		if err != nil {
+			if first != nil {
+				return u.queue(ctx, first, &a)
+			}
+			return nil, err
+		}
+		e := s.members[i].Endpoint
+		c, err := u.take(ctx, e, &a)
+		if !errors.Is(err, errNoRoom) {
+			return c, err
+		}
+		if first == nil {
+			first, full = e, balance.NewMask(len(s.members))
+		}
+		full.Set(i)
+	}
+}
+
+// errNoRoom says that an endpoint, or the upstream, has as many connections as it may have.
+var errNoRoom = errors.New("no room for another connection")
+
+// take gets a connection to one endpoint, if it has one or has room for one.
+func (u *Upstream) take(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error) {
+	if u.multiplexes(e) {
+		return u.session(ctx, e, a)
+	}
+	if !a.Fresh {
+		if c := e.pop(); c != nil {
+			c.Reused = true
+			return c.lent(), nil
+		}
+	}
+	if u.full() || !e.reserve(u.spec.MaxConnections) {
+		return nil, errNoRoom
+	}
+	return u.dial(ctx, e, a)
+}
+
+// full reports whether the upstream has as many connections as it may have, all endpoints together.
+func (u *Upstream) full() bool {
+	members := u.members()
+	if len(members) == 1 && u.limits().Connections >= u.spec.MaxConnections {
+		return false // the endpoint's own bound is the tighter one
+	}
+	open := int64(0)
+	for _, m := range members {
+		n, idle := m.connections()
+		open += n - idle
+	}
+	return open >= u.limits().Connections
+}
+
+// queue waits for a connection of an endpoint that is full.
+func (u *Upstream) queue(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error) {
+	if u.use.pending.Add(1) > u.limits().Pending {
+		u.use.pending.Add(-1)
+		return nil, ErrOverloaded
+	}
+	defer u.use.pending.Add(-1)
+	by := a.By
+	if limit := time.Now().Add(u.connectTimeout()); by.IsZero() || limit.Before(by) {
+		by = limit
+	}
+	c, err := e.wait(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	if c != nil {
+		return c.lent(), nil
+	}
+	return u.dial(ctx, e, a)
+}
+
+func (u *Upstream) connectTimeout() time.Duration {
+	if u.spec.ConnectTimeout > 0 {
+		return time.Duration(u.spec.ConnectTimeout) * time.Millisecond
+	}
+	return time.Minute
+}
+
+// dial makes a connection in room that was reserved.
+func (u *Upstream) dial(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error) {
+	nc, err := u.reach(ctx, e, a.By)
+	if err != nil {
+		return nil, err
+	}
+	if negotiated(nc) == "h2" {
+		e.agreed.Store(agreedHTTP2)
+		return e.h2.adopt(ctx, nc)
+	}
+	if u.spec.Protocol == "" && u.spec.Scheme == "https" {
+		e.agreed.Store(agreedHTTP1)
+	}
+	return e.newConn(nc).lent(), nil
+}
+
+// reach connects within the connect timeout and by. Room was reserved; it is given back on failure.
+func (u *Upstream) reach(ctx context.Context, e *Endpoint, by time.Time) (net.Conn, error) {
+	limit := time.Now().Add(u.connectTimeout())
+	if !by.IsZero() && by.Before(limit) {
+		limit = by
+	}
+	dialing, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	nc, err := u.connect(dialing, e.address, u.protocols())
+	if err == nil {
+		return nc, nil
+	}
+	e.forget()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if e.health != nil {
+		e.health.Report(health.ConnectFailed)
+	}
+	return nil, &DialError{e.address, err}
+}
+
+// protocols are what TLS offers.
+func (u *Upstream) protocols() []string {
+	switch u.spec.Protocol {
+	case "http1":
+		return []string{"http/1.1"}
+	case "http2":
+		return []string{"h2"}
+	}
+	return []string{"h2", "http/1.1"}
+}
+
+func negotiated(nc net.Conn) string {
+	if t, ok := nc.(*tls.Conn); ok {
+		return t.ConnectionState().NegotiatedProtocol
+	}
+	return ""
+}
+
+// multiplexes reports whether the endpoint speaks HTTP/2, as far as is known.
+func (u *Upstream) multiplexes(e *Endpoint) bool {
+	return u.spec.Protocol == "http2" || u.spec.Protocol == "" && e.agreed.Load() == agreedHTTP2
+}
