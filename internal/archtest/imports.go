@@ -58,15 +58,15 @@ var rooms = []room{
 		name: "a target kind imports no other kind, and of the runtime only the contracts and what a request meets after it",
 		in:   []string{"runtime/target/*"},
 		may: []string{
-			"schema/...", "runtime/policy", "runtime/target", "runtime/httpmsg", "runtime/upstream/...",
+			"schema/...", "runtime/policy", "runtime/target", "runtime/httpmsg", "runtime/upstream/...", "runtime/retry", "runtime/breaker",
 			"runtime/engine/http1", "runtime/engine/wire", "internal/...",
 		},
 		not: []string{"internal/testkit/...", "internal/archtest/..."},
 		why: "a request walks target -> upstream -> wire; a target is handed its pool, and knows neither route table nor listeners",
 	},
 	{
-		name: "the target contract imports the policy contract and the upstream it hands out",
-		in:   []string{"runtime/target"}, may: []string{"schema/...", "runtime/policy", "runtime/httpmsg", "runtime/upstream"},
+		name: "the target contract imports the policy contract, and the upstream and breakers it hands out",
+		in:   []string{"runtime/target"}, may: []string{"schema/...", "runtime/policy", "runtime/httpmsg", "runtime/upstream", "runtime/breaker"},
 		why: "every kind imports it, so what it imports reaches them all",
 	},
 	{

@@ -30,6 +30,7 @@ var libraries = []library{
 	{path: "github.com/prometheus/common", in: []string{"runtime/telemetry/..."}, why: "writes and negotiates its exposition formats"},
 	{path: "go.opentelemetry.io", in: []string{"runtime/telemetry/..."}, why: "exports traces"},
 	{path: "github.com/pires/go-proxyproto", in: []string{"runtime/engine"}, why: "parses the PROXY protocol, with the corners of both versions"},
+	{path: "github.com/cespare/xxhash/v2", in: []string{"runtime/upstream/balance"}, single: true, why: "a fast hash that is the same on every gateway and after every upgrade"},
 	{path: "golang.org/x/net/http2", in: []string{"runtime/engine/...", "runtime/upstream/..."}, why: "HTTP/2 framing"},
 	{path: "golang.org/x/text/unicode/norm", why: "Unicode normalisation tables"},
 	{path: "golang.org/x/sync", why: "groups of goroutines with one error"},
