@@ -13,7 +13,6 @@ import (
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/target"
 	"github.com/suuupra/gateway/runtime/telemetry"
-	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -46,7 +45,7 @@ func BenchmarkServe(b *testing.B) {
 			defer g.Shutdown(context.Background()) //nolint:errcheck // nothing is under way
 			r.builder.Targets = append(r.builder.Targets, target.Kind{
 				TargetKind: policy.DefineTarget("nothing", func(*policy.TargetContext, *struct{}) (string, *struct{}) { return "", nil }),
-				Build:      func(*ir.Route, *upstream.Pool) (target.Target, error) { return &nothing{}, nil },
+				Build:      func(*ir.Route, target.Env) (target.Target, error) { return &nothing{}, nil },
 			})
 			prog := r.pub.Program("127.0.0.1:9")
 			prog.Gateway.AccessLog = ir.AccessLog{Enabled: log, Format: "json"}

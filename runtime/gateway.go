@@ -70,7 +70,7 @@ func New(o Options) *Gateway {
 		AcceptFailed:    func(err error) { o.Log.Error("accepting connections failed", slog.Any("error", err)) },
 	})
 	o.Metrics.ObserveClients(func() int64 { return g.data.Stats().Open })
-	o.Metrics.ObserveConnections(g.upstreamConnections)
+	o.Metrics.ObserveUpstreams(g.upstreams)
 	o.Metrics.ObserveCertificates(func(yield func(string, string, time.Time)) { g.holder.Peek().Expiries(yield) })
 	return g
 }
@@ -157,16 +157,12 @@ func (g *Gateway) closed(s *snapshot.Snapshot) {
 	}
 }
 
-// upstreamConnections tells the connections of the running snapshot's upstreams, and of those that only a draining one has.
-func (g *Gateway) upstreamConnections(yield func(upstream string, open, idle int)) {
-	seen := map[*upstream.Pool]bool{}
+// upstreams tells the numbers of the running snapshot's upstreams, and of those that only a draining one has.
+func (g *Gateway) upstreams(yield func(upstream string, n upstream.Gauges)) {
+	seen := upstream.Seen{}
 	tell := func(s *snapshot.Snapshot) {
-		for _, p := range s.Pools() {
-			if !seen[p] {
-				seen[p] = true
-				n := p.Stats()
-				yield(p.Spec().ID, int(n.Open), int(n.Idle))
-			}
+		for _, u := range s.Upstreams() {
+			yield(u.Spec().ID, u.Gauges(seen))
 		}
 	}
 	g.swapMu.Lock()

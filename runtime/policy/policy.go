@@ -103,10 +103,24 @@ type ResponseHandler interface {
 	Respond(ctx context.Context, x *Exchange, r *httpmsg.Response)
 }
 
-// ChunkHandler is a Handler that sees the response body as it streams. Chunk returns what is to be sent in place of the
-// bytes, which it may not keep; an error cuts the response.
-type ChunkHandler interface {
-	Chunk(ctx context.Context, x *Exchange, chunk []byte) ([]byte, error)
+// StreamHandler is a Handler that rewrites response bodies as they stream. It is asked after every policy has seen the response
+// header, which it may still edit (Content-Encoding, ETag); nil leaves this body alone. Who rewrites a body whose length it cannot
+// tell ahead sets ContentLength to -1.
+type StreamHandler interface {
+	Stream(ctx context.Context, x *Exchange, r *httpmsg.Response) Stream
+}
+
+// Stream rewrites one response body. What its methods return is valid until the next call; an error cuts the response. It is for one
+// goroutine at a time.
+type Stream interface {
+	// Chunk takes in a piece of the body, which it may not keep, and returns what can be sent already.
+	Chunk(p []byte) ([]byte, error)
+	// Flush is called when the upstream pauses: everything that was taken in has to come out, however it compresses.
+	Flush() ([]byte, error)
+	// End is called once after the last piece.
+	End() ([]byte, error)
+	// Close is called once, last, however the response ended.
+	Close()
 }
 
 // FinishHandler is a Handler that settles accounts when the exchange is over, however it ended.

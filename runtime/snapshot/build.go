@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/suuupra/gateway/runtime/certificate"
 	"github.com/suuupra/gateway/runtime/httpmsg"
@@ -32,11 +33,13 @@ type Builder struct {
 	Metrics *telemetry.Metrics
 	Tracers *telemetry.Tracers
 
+	// Upstreams is what upstreams may reach beside Shared, Env and Metrics.
+	Upstreams upstream.Env
 	// Certificates is how those of the listeners are loaded; nil: the gateway does not open the listeners a bundle names.
 	Certificates *certificate.Env
 }
 
-// Build makes the snapshot of a verified bundle beside prev, from which it takes over every route and pool that did not change.
+// Build makes the snapshot of a verified bundle beside prev, from which it takes over every route and upstream that did not change.
 // It works while prev serves, and undoes itself on error. A panic of a kind that builds is an error: a bundle must not end the
 // gateway that refuses it.
 func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) (_ *Snapshot, err error) {
@@ -86,7 +89,7 @@ func (b *Builder) fill(ctx context.Context, s *Snapshot, bn *bundle.Bundle, prev
 	for _, k := range b.Kinds {
 		w.kinds[k.Name] = k
 	}
-	if w.pools, err = b.upstreams(s, bn); err != nil {
+	if w.ups, err = b.upstreams(ctx, s, bn); err != nil {
 		return err
 	}
 	for i := range bn.Shards {
@@ -124,10 +127,15 @@ func (b *Builder) knows(kinds []string) error {
 	return nil
 }
 
-// upstreams takes over, or makes, the pool of every upstream. A pool that is taken over is the same pool: two snapshots have
-// the same one exactly if their settings of the upstream have the same digest.
-func (b *Builder) upstreams(s *Snapshot, bn *bundle.Bundle) (map[string]*upstream.Pool, error) {
-	pools := map[string]*upstream.Pool{}
+// upstreams takes over, or makes, every upstream. One that is taken over is the same: two snapshots have the same upstream
+// exactly if their settings of it have the same digest. One that is made anew shares with the one before what its endpoints have.
+func (b *Builder) upstreams(ctx context.Context, s *Snapshot, bn *bundle.Bundle) (map[string]*upstream.Upstream, error) {
+	ups := map[string]*upstream.Upstream{}
+	env := b.Upstreams
+	env.Shared, env.Log, env.Now = b.Shared, b.Env.Log, b.Env.Now
+	if env.Observer == nil {
+		env.Observer = b.Metrics
+	}
 	for i := range bn.Shards {
 		sh := &bn.Shards[i]
 		if sh.Kind != bundle.KindUpstreams {
@@ -138,19 +146,20 @@ func (b *Builder) upstreams(s *Snapshot, bn *bundle.Bundle) (map[string]*upstrea
 			return nil, fmt.Errorf("shard %s: %w", sh.Path, err)
 		}
 		for _, u := range list {
-			if pools[u.ID] != nil {
+			if ups[u.ID] != nil {
 				return nil, fmt.Errorf("upstream %q is in the bundle twice", u.ID)
 			}
-			if pools[u.ID], err = b.pool(s, u); err != nil {
+			if ups[u.ID], err = b.upstream(s, u, &env); err != nil {
 				return nil, err
 			}
 		}
 	}
-	s.Info.Upstreams = len(pools)
-	return pools, nil
+	s.Info.Upstreams = len(ups)
+	b.discovered(ctx, s)
+	return ups, nil
 }
 
-func (b *Builder) pool(s *Snapshot, u ir.Upstream) (*upstream.Pool, error) {
+func (b *Builder) upstream(s *Snapshot, u ir.Upstream, env *upstream.Env) (*upstream.Upstream, error) {
 	raw, err := json.Marshal(u)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", u.ID, err)
@@ -159,7 +168,7 @@ func (b *Builder) pool(s *Snapshot, u ir.Upstream) (*upstream.Pool, error) {
 	made := false
 	value, release, err := b.Shared.Get("upstream/"+hex.EncodeToString(sum[:]), func() (any, error) {
 		made = true
-		return upstream.New(u)
+		return upstream.New(u, *env)
 	})
 	if err != nil {
 		return nil, err
@@ -170,9 +179,21 @@ func (b *Builder) pool(s *Snapshot, u ir.Upstream) (*upstream.Pool, error) {
 	} else {
 		s.Reuse.UpstreamsKept++
 	}
-	p := value.(*upstream.Pool)
-	s.pools = append(s.pools, p)
-	return p, nil
+	up := value.(*upstream.Upstream)
+	s.upstreams = append(s.upstreams, up)
+	return up, nil
+}
+
+// discoveryWait is how long a build waits for the first answers of discovery. It goes on without them: an upstream whose discovery
+// is away must not keep the rest of a configuration from being served.
+const discoveryWait = 2 * time.Second
+
+func (b *Builder) discovered(ctx context.Context, s *Snapshot) {
+	ctx, cancel := context.WithTimeout(ctx, discoveryWait)
+	defer cancel()
+	for _, u := range s.upstreams {
+		u.Known(ctx)
+	}
 }
 
 // work is one build under way.
@@ -181,7 +202,7 @@ type work struct {
 	s, prev *Snapshot
 	env     policy.Env
 	kinds   map[string]policy.Kind
-	pools   map[string]*upstream.Pool
+	ups     map[string]*upstream.Upstream
 }
 
 // shard takes over, or makes, the routes of one shard. A shard prev has too is not even decoded; in one that changed, the
@@ -216,17 +237,17 @@ func (w *work) shard(ctx context.Context, sh *bundle.Shard, digest bundle.Digest
 
 // route takes over old, which is nil or has the same plan, or makes the route if there is none or its upstream changed.
 func (w *work) route(ctx context.Context, shard bundle.Digest, p *ir.Route, old *Route) error {
-	pool := w.pools[p.Target.Upstream]
-	if pool == nil {
+	up := w.ups[p.Target.Upstream]
+	if up == nil {
 		return fmt.Errorf("route %q names upstream %q, which the bundle does not have", p.ID, p.Target.Upstream)
 	}
 	r := old
-	if r != nil && r.pool == pool {
+	if r != nil && r.up == up {
 		r.refs.Add(1)
 		w.s.Reuse.RoutesKept++
 	} else {
 		var err error
-		if r, err = w.make(p, pool); err != nil {
+		if r, err = w.make(p, up); err != nil {
 			return fmt.Errorf("route %q: %w", p.ID, err)
 		}
 		w.s.Reuse.RoutesBuilt++
@@ -242,20 +263,26 @@ func (w *work) route(ctx context.Context, shard bundle.Digest, p *ir.Route, old 
 }
 
 // make makes a route without its policies.
-func (w *work) make(p *ir.Route, pool *upstream.Pool) (*Route, error) {
+func (w *work) make(p *ir.Route, up *upstream.Upstream) (*Route, error) {
 	plan := *p // a route that lives long must not keep the shard it came in
 	kind := slices.IndexFunc(w.Targets, func(k target.Kind) bool { return k.Name == p.Target.Type })
 	if kind < 0 {
 		return nil, fmt.Errorf("target type %q is not known to this gwrun; upgrade it first", p.Target.Type)
 	}
-	t, err := w.Targets[kind].Build(&plan, pool)
+	id := up.Spec().ID
+	r := &Route{
+		Plan: &plan, Scheme: up.Spec().Scheme, Metrics: w.Metrics.Route(p.ID), Upstream: w.Metrics.Upstream(id),
+		Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant}, Chain: &Chain{}, up: up,
+	}
+	t, err := w.Targets[kind].Build(&plan, target.Env{
+		Upstream: up, Shared: w.Shared, Log: w.env.Log, Now: w.env.Now, Metrics: w.Metrics.Target(r.Metrics, r.Upstream),
+	})
 	if err != nil {
+		w.Metrics.Forget(r.Metrics)
+		w.Metrics.ForgetUpstreams(r.Upstream)
 		return nil, err
 	}
-	r := &Route{
-		Plan: &plan, Target: t, Scheme: pool.Spec().Scheme, Metrics: w.Metrics.Route(p.ID), Upstream: w.Metrics.Upstream(pool.Spec().ID),
-		Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant}, Chain: &Chain{}, pool: pool,
-	}
+	r.Target = t
 	r.refs.Store(1)
 	return r, nil
 }

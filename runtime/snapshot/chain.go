@@ -17,7 +17,7 @@ import (
 type Chain struct {
 	steps   []Step
 	respond []policy.ResponseHandler
-	chunks  []policy.ChunkHandler
+	streams []policy.StreamHandler
 	finish  []finisher
 	closers []io.Closer
 }
@@ -67,8 +67,8 @@ func (c *Chain) add(kind policy.Kind, h policy.Handler, m *telemetry.PolicyMetri
 	if r, ok := h.(policy.ResponseHandler); ok {
 		c.respond = append(c.respond, r)
 	}
-	if ch, ok := h.(policy.ChunkHandler); ok {
-		c.chunks = append(c.chunks, ch)
+	if st, ok := h.(policy.StreamHandler); ok {
+		c.streams = append(c.streams, st)
 	}
 	if f, ok := h.(policy.FinishHandler); ok {
 		c.finish = append(c.finish, finisher{f, len(c.steps) - 1})
@@ -81,8 +81,16 @@ func (c *Chain) add(kind policy.Kind, h policy.Handler, m *telemetry.PolicyMetri
 // Steps lists the policies, for explanations. The caller must not change it.
 func (c *Chain) Steps() []Step { return c.steps }
 
-// Chunks are the policies that see the response body as it streams.
-func (c *Chain) Chunks() []policy.ChunkHandler { return c.chunks }
+// Streams asks the policies that rewrite bodies about this response, last policy first, as Respond does.
+func (c *Chain) Streams(ctx context.Context, x *policy.Exchange, r *httpmsg.Response) []policy.Stream {
+	var out []policy.Stream
+	for i := len(c.streams) - 1; i >= 0; i-- {
+		if s := c.streams[i].Stream(ctx, x, r); s != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
 
 // Decide asks each policy in turn, and stops at the first that answers or refuses. asked counts those that were asked; it is
 // kept up to date while they are, so that it holds in a panic too.

@@ -5,6 +5,7 @@ package snapshot
 
 import (
 	"cmp"
+	"io"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -46,7 +47,7 @@ type Route struct {
 	Metrics  *telemetry.RouteMetrics
 	Upstream *telemetry.UpstreamMetrics
 
-	pool *upstream.Pool
+	up   *upstream.Upstream
 	refs atomic.Int32
 }
 
@@ -71,15 +72,15 @@ type Snapshot struct {
 	router *router.Router
 	routes []*Route
 
-	shards  map[bundle.Digest][]*Route // by the digest of the shard they came in
-	pools   []*upstream.Pool
-	sets    map[string]*certificate.Set // by the id of their listener
-	metrics *telemetry.Metrics
-	log     *slog.Logger
-	refs    atomic.Int64
-	ended   atomic.Bool
-	release []func()
-	done    chan struct{}
+	shards    map[bundle.Digest][]*Route // by the digest of the shard they came in
+	upstreams []*upstream.Upstream
+	sets      map[string]*certificate.Set // by the id of their listener
+	metrics   *telemetry.Metrics
+	log       *slog.Logger
+	refs      atomic.Int64
+	ended     atomic.Bool
+	release   []func()
+	done      chan struct{}
 }
 
 // End says that the exchanges which still run on the snapshot are being cut; Ended tells them why their context is over.
@@ -123,8 +124,8 @@ func (s *Snapshot) Routes() []*Route { return s.routes }
 // Done is closed when the last exchange is over and everything the snapshot owned is closed.
 func (s *Snapshot) Done() <-chan struct{} { return s.done }
 
-// Pools lists the connections of the upstreams. The caller must not change it.
-func (s *Snapshot) Pools() []*upstream.Pool { return s.pools }
+// Upstreams lists the upstreams. The caller must not change it.
+func (s *Snapshot) Upstreams() []*upstream.Upstream { return s.upstreams }
 
 // route returns the route with an id, or nil.
 func (s *Snapshot) route(id string) *Route {
@@ -146,6 +147,11 @@ func (s *Snapshot) close() {
 		}
 		if err := r.Chain.Close(); err != nil {
 			s.log.Warn("a policy did not close", slog.String("route", r.Info.ID), slog.Any("error", err))
+		}
+		if c, ok := r.Target.(io.Closer); ok {
+			if err := closeOne(c); err != nil {
+				s.log.Warn("a target did not close", slog.String("route", r.Info.ID), slog.Any("error", err))
+			}
 		}
 		routes, upstreams = append(routes, r.Metrics), append(upstreams, r.Upstream)
 	}

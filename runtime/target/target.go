@@ -3,7 +3,10 @@ package target
 
 import (
 	"context"
+	"log/slog"
+	"time"
 
+	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/upstream"
@@ -21,13 +24,32 @@ type Target interface {
 type Hooks interface {
 	// Respond edits the response header before it is sent.
 	Respond(ctx context.Context, x *policy.Exchange, r *httpmsg.Response)
-	// Chunks see the body as it streams; nil or empty if nobody does.
-	Chunks() []policy.ChunkHandler
+	// Streams rewrite the body, the first before the second; nil or empty if nobody does. It is asked once, after Respond, and
+	// the caller closes each. They may edit the header.
+	Streams(ctx context.Context, x *policy.Exchange, r *httpmsg.Response) []policy.Stream
 }
 
 // Kind is one kind of target: its compile half (policy.TargetKind) and its build half.
 type Kind struct {
 	policy.TargetKind
-	// Build makes the target of a route from its plan. pool is the route's upstream.
-	Build func(r *ir.Route, pool *upstream.Pool) (Target, error)
+	// Build makes the target of a route from its plan. A Target that owns anything is an io.Closer.
+	Build func(r *ir.Route, e Env) (Target, error)
+}
+
+// Env is all a target may reach.
+type Env struct {
+	Upstream *upstream.Upstream // the route's
+	Shared   policy.Shared
+	Log      *slog.Logger // with the route attached
+	Now      func() time.Time
+	Rand     func() uint64
+	Metrics  Metrics
+}
+
+// Metrics count what a target does beyond what one exchange tells. They know the route and the upstream already. All methods may
+// be called on any goroutine.
+type Metrics interface {
+	Retried(reason string)    // an attempt was repeated; why the one before it failed, snake_case
+	NotRetried(reason string) // an attempt that could be repeated was not: "budget", "deadline", "attempts"
+	BreakerChanged(c breaker.Change)
 }

@@ -30,6 +30,7 @@ type Metrics struct {
 	upstreams *upstreams
 	bundles   *bundles
 	listeners *listeners
+	breakers  *breakers
 
 	_          [64]byte // a cache line of its own for what every request changes
 	inFlight   atomic.Int64
@@ -50,6 +51,7 @@ type Metrics struct {
 func New(b Build) (*Metrics, error) {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), routes: newRoutes(), upstreams: newUpstreams(), bundles: newBundles(), listeners: newListeners(),
+		breakers: newBreakers(),
 		refused: counterVec("gw_refused_total",
 			"Requests refused before a route was looked for, by reason.", "reason"),
 		activations: counterVec("gw_bundle_activations_total",
@@ -69,7 +71,7 @@ func New(b Build) (*Metrics, error) {
 	build.Set(1)
 	err := m.Register(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.routes, m.upstreams, m.bundles, m.listeners, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
+		m.routes, m.upstreams, m.bundles, m.listeners, m.breakers, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
 		gaugeFunc("gw_requests_in_flight", "Requests being answered now.", &m.inFlight),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gw_connections_open", Help: "Client connections open now."}, m.openClients),
 		gaugeFunc("gw_snapshots_draining", "Old snapshots that still serve the requests they began.", &m.draining),
@@ -110,7 +112,11 @@ func (m *Metrics) Register(cs ...prometheus.Collector) error {
 func (m *Metrics) Route(id string) *RouteMetrics { return m.routes.take(id) }
 
 // Forget gives back the routes of a snapshot that has drained. The series of those which no other snapshot holds go away.
-func (m *Metrics) Forget(rs ...*RouteMetrics) { m.routes.forget(rs) }
+func (m *Metrics) Forget(rs ...*RouteMetrics) {
+	for _, route := range m.routes.forget(rs) {
+		m.breakers.forget(route)
+	}
+}
 
 // Upstream is Route for an upstream.
 func (m *Metrics) Upstream(id string) *UpstreamMetrics { return m.upstreams.take(id) }
@@ -118,8 +124,8 @@ func (m *Metrics) Upstream(id string) *UpstreamMetrics { return m.upstreams.take
 // ForgetUpstreams is Forget for upstreams.
 func (m *Metrics) ForgetUpstreams(us ...*UpstreamMetrics) { m.upstreams.forget(us) }
 
-// ObserveConnections names who is asked, at each scrape, for the connections of the upstreams.
-func (m *Metrics) ObserveConnections(tell Connections) { m.upstreams.connections.Store(&tell) }
+// ObserveUpstreams names who is asked, at each scrape, for the numbers of the upstreams.
+func (m *Metrics) ObserveUpstreams(tell Upstreams) { m.upstreams.tell.Store(&tell) }
 
 // RequestBegun and RequestEnded bracket each request.
 func (m *Metrics) RequestBegun() { m.inFlight.Add(1) }

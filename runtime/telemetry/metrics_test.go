@@ -20,8 +20,11 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/upstream"
+	"github.com/suuupra/gateway/runtime/upstream/health"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/metrics.md")
@@ -74,7 +77,15 @@ func populate(m *Metrics) {
 	u := m.Upstream("http://users:8080")
 	u.Answered(time.Millisecond)
 	u.Failed("connect_refused")
-	m.ObserveConnections(func(yield func(string, int, int)) { yield("http://users:8080", 3, 1) })
+	u.Retried("status")
+	u.NotRetried("budget")
+	m.Health(health.Event{Upstream: "http://users:8080", Kind: health.Ejected, Reason: "consecutive_5xx"})
+	m.Checked("http://users:8080", true)
+	m.Discovered("http://users:8080", 3)
+	m.Target(r, u).BreakerChanged(breaker.Change{To: breaker.Open})
+	m.ObserveUpstreams(func(yield func(string, upstream.Gauges)) {
+		yield("http://users:8080", upstream.Gauges{Open: 3, Idle: 1, Discovered: true})
+	})
 	m.Refused("bad_request")
 	m.AdminDenied("wrong_token")
 	m.HandshakeFailed("public", "plain_http")
@@ -266,9 +277,12 @@ func TestCountersSurviveSwaps(t *testing.T) {
 	wantLines(t, scrape(t, m), "gw_requests_total{")
 }
 
-func TestConnectionsOfTwoPoolsAddUp(t *testing.T) {
+func TestConnectionsOfTwoSnapshotsAddUp(t *testing.T) {
 	m := newMetrics(t)
-	m.ObserveConnections(func(yield func(string, int, int)) { yield("u", 3, 1); yield("u", 2, 2) })
+	m.ObserveUpstreams(func(yield func(string, upstream.Gauges)) {
+		yield("u", upstream.Gauges{Open: 3, Idle: 1})
+		yield("u", upstream.Gauges{Open: 2, Idle: 2})
+	})
 	wantLines(t, scrape(t, m), "gw_upstream_connections{",
 		`gw_upstream_connections{state="idle",upstream="u"} 3`, `gw_upstream_connections{state="open",upstream="u"} 5`)
 }

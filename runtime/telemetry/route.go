@@ -202,14 +202,17 @@ func (c *routes) take(id string) *RouteMetrics {
 	return r
 }
 
-func (c *routes) forget(rs []*RouteMetrics) {
+// forget gives routes back, and tells which of them nobody has any more.
+func (c *routes) forget(rs []*RouteMetrics) (gone []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range rs {
 		if r.refs--; r.refs == 0 {
 			delete(c.all, r.id)
+			gone = append(gone, r.id)
 		}
 	}
+	return gone
 }
 
 func (c *routes) Describe(ch chan<- *prometheus.Desc) {

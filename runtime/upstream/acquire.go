@@ -47,7 +47,7 @@ var errNoRoom = errors.New("no room for another connection")
 
 // take gets a connection to one endpoint, if it has one or has room for one.
 func (u *Upstream) take(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error) {
-	if u.multiplexes(e) {
+	if u.multiplexes(e) && !a.HTTP1 {
 		return u.session(ctx, e, a)
 	}
 	if !a.Fresh {
@@ -106,7 +106,7 @@ func (u *Upstream) connectTimeout() time.Duration {
 
 // dial makes a connection in room that was reserved.
 func (u *Upstream) dial(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error) {
-	nc, err := u.reach(ctx, e, a.By)
+	nc, err := u.reach(ctx, e, a)
 	if err != nil {
 		return nil, err
 	}
@@ -114,21 +114,21 @@ func (u *Upstream) dial(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error)
 		e.agreed.Store(agreedHTTP2)
 		return e.h2.adopt(ctx, nc)
 	}
-	if u.spec.Protocol == "" && u.spec.Scheme == "https" {
+	if u.spec.Protocol == "" && u.spec.Scheme == "https" && !a.HTTP1 {
 		e.agreed.Store(agreedHTTP1)
 	}
 	return e.newConn(nc).lent(), nil
 }
 
-// reach connects within the connect timeout and by. Room was reserved; it is given back on failure.
-func (u *Upstream) reach(ctx context.Context, e *Endpoint, by time.Time) (net.Conn, error) {
+// reach connects within the connect timeout and a.By. Room was reserved; it is given back on failure.
+func (u *Upstream) reach(ctx context.Context, e *Endpoint, a *Ask) (net.Conn, error) {
 	limit := time.Now().Add(u.connectTimeout())
-	if !by.IsZero() && by.Before(limit) {
-		limit = by
+	if !a.By.IsZero() && a.By.Before(limit) {
+		limit = a.By
 	}
 	dialing, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	nc, err := u.connect(dialing, e.address, u.protocols())
+	nc, err := u.connect(dialing, e.address, u.protocols(a.HTTP1))
 	if err == nil {
 		return nc, nil
 	}
@@ -139,16 +139,16 @@ func (u *Upstream) reach(ctx context.Context, e *Endpoint, by time.Time) (net.Co
 	if e.health != nil {
 		e.health.Report(health.ConnectFailed)
 	}
-	return nil, &DialError{e.address, err}
+	return nil, &DialError{e, err}
 }
 
 // protocols are what TLS offers.
-func (u *Upstream) protocols() []string {
-	switch u.spec.Protocol {
-	case "http1":
-		return []string{"http/1.1"}
-	case "http2":
+func (u *Upstream) protocols(onlyHTTP1 bool) []string {
+	switch {
+	case u.spec.Protocol == "http2":
 		return []string{"h2"}
+	case u.spec.Protocol == "http1" || onlyHTTP1:
+		return []string{"http/1.1"}
 	}
 	return []string{"h2", "http/1.1"}
 }

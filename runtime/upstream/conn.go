@@ -24,7 +24,7 @@ type Conn struct {
 	Reused bool // it has carried an exchange before
 	// Interrupt makes what is pending fail. It is made once, so that registering it costs nothing.
 	Interrupt func()
-	// H2 is not nil if the connection speaks HTTP/2. A stream is reserved: RoundTrip is to be called once, after Streaming.
+	// H2 is not nil if the connection speaks HTTP/2. A stream is reserved, for RoundTrip to be called once.
 	H2 *http.ClientConn
 
 	scan      http1.Scanner
@@ -44,9 +44,6 @@ func (c *Conn) lent() *Conn {
 	c.endpoint.load.Begin()
 	return c
 }
-
-// Streaming says that RoundTrip is about to use the stream that was reserved.
-func (c *Conn) Streaming() { c.reserved = false }
 
 // Endpoint is where the connection goes to.
 func (c *Conn) Endpoint() *Endpoint { return c.endpoint }

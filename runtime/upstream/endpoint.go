@@ -55,9 +55,10 @@ func (u *Upstream) newEndpoint(address, host string) *Endpoint {
 	id := u.spec.ID
 	c := health.HostConfig{
 		Upstream: id, Address: address, Check: u.spec.Health, Outlier: u.spec.Outlier, Scheme: u.spec.Scheme, HostHeader: u.spec.Host,
-		Now: env.Now, Rand: env.Rand, Log: env.Log, OnEvent: func(ev health.Event) { tellHealth(env, ev) },
+		HTTP2: u.spec.Protocol == "http2",
+		Now:   env.Now, Rand: env.Rand, Log: env.Log, OnEvent: func(ev health.Event) { tellHealth(env, ev) },
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
-			protocols := []string{"http/1.1"}
+			protocols := u.protocols(false)
 			if u.spec.Health.Type == "grpc" {
 				protocols = []string{"h2"}
 			}

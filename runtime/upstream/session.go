@@ -67,7 +67,7 @@ func (u *Upstream) newSession(ctx context.Context, e *Endpoint, a *Ask) (*Conn, 
 	if u.full() || !e.reserve(u.spec.MaxConnections) {
 		return nil, errNoRoom
 	}
-	nc, err := u.reach(ctx, e, a.By)
+	nc, err := u.reach(ctx, e, a)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (u *Upstream) newSession(ctx context.Context, e *Endpoint, a *Ask) (*Conn, 
 		if u.spec.Protocol == "http2" {
 			_ = nc.Close()
 			e.forget()
-			return nil, &DialError{e.address, errors.New("the server does not speak HTTP/2")}
+			return nil, &DialError{e, errors.New("the server does not speak HTTP/2")}
 		}
 		e.agreed.Store(agreedHTTP1) // it did before
 		return e.newConn(nc).lent(), nil
@@ -141,7 +141,7 @@ func (s *sessions) adopt(ctx context.Context, nc net.Conn) (*Conn, error) {
 	if err != nil {
 		_ = nc.Close()
 		s.endpoint.forget()
-		return nil, &DialError{s.endpoint.address, err}
+		return nil, &DialError{s.endpoint, err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,6 +162,7 @@ func speak(ctx context.Context, nc net.Conn) (*http.ClientConn, error) {
 	protocols.SetUnencryptedHTTP2(true)
 	t := &http.Transport{
 		Protocols: &protocols, DisableCompression: true, MaxResponseHeaderBytes: maxResponseHead,
+		ExpectContinueTimeout: time.Second, // as over HTTP/1.1
 		// The transport is told that all is in the clear: TLS, if any, has been spoken for below it.
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return nc, nil },
 		HTTP2: &http.HTTP2Config{

@@ -146,6 +146,7 @@ type Ask struct {
 	Key   balance.Key
 	Avoid Tried // endpoints of earlier attempts, avoided if there is another one
 	Fresh bool  // no connection that was used before
+	HTTP1 bool  // no HTTP/2, even if the server speaks it: for upgrades
 }
 
 // Tried is a short list of endpoints.
@@ -165,6 +166,16 @@ func (t *Tried) Add(e *Endpoint) {
 func (t *Tried) has(e *Endpoint) bool {
 	for _, x := range t.list[:t.n] {
 		if x == e {
+			return true
+		}
+	}
+	return false
+}
+
+// Untried reports whether there is an endpoint that is not in t.
+func (u *Upstream) Untried(t *Tried) bool {
+	for _, m := range u.members() {
+		if !t.has(m.Endpoint) {
 			return true
 		}
 	}

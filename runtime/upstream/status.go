@@ -24,10 +24,28 @@ type Gauges struct {
 	DiscoveryFailing bool
 }
 
-// Gauges counts what the upstream holds.
-func (u *Upstream) Gauges() Gauges {
-	g := Gauges{Requests: u.use.budget.Active(), Retries: u.use.budget.Retries(), Pending: u.use.pending.Load()}
+// Seen is what has been counted: two snapshots may share endpoints. A nil Seen counts everything.
+type Seen map[any]struct{}
+
+func (s Seen) first(what any) bool {
+	if s == nil {
+		return true
+	}
+	_, again := s[what]
+	s[what] = struct{}{}
+	return !again
+}
+
+// Gauges counts what the upstream holds and is not in seen yet.
+func (u *Upstream) Gauges(seen Seen) Gauges {
+	var g Gauges
+	if seen.first(u.use) {
+		g.Requests, g.Retries, g.Pending = u.use.budget.Active(), u.use.budget.Retries(), u.use.pending.Load()
+	}
 	for _, m := range u.members() {
+		if !seen.first(m.Endpoint) {
+			continue
+		}
 		open, idle := m.connections()
 		g.Open, g.Idle = g.Open+open, g.Idle+idle
 		switch m.state().State {
@@ -49,6 +67,15 @@ func (u *Upstream) Gauges() Gauges {
 			g.LastDiscovery = *s.LastSuccess
 		}
 	}
+	return g
+}
+
+// And adds the numbers of the same upstream in another snapshot.
+func (g Gauges) And(o Gauges) Gauges {
+	g.Open, g.Idle = g.Open+o.Open, g.Idle+o.Idle
+	g.Requests, g.Retries, g.Pending = g.Requests+o.Requests, g.Retries+o.Retries, g.Pending+o.Pending
+	g.Healthy, g.Unhealthy, g.Ejected = g.Healthy+o.Healthy, g.Unhealthy+o.Unhealthy, g.Ejected+o.Ejected
+	g.Panic = g.Panic || o.Panic
 	return g
 }
 
@@ -94,7 +121,7 @@ type EndpointStatus struct {
 
 // Status describes the upstream.
 func (u *Upstream) Status() Status {
-	g, limits := u.Gauges(), u.limits()
+	g, limits := u.Gauges(nil), u.limits()
 	s := Status{
 		ID: u.spec.ID, Tenant: u.spec.Tenant, Scheme: u.spec.Scheme, Protocol: cmp.Or(u.spec.Protocol, "auto"), Strategy: u.strategy(),
 		Panic: g.Panic, Endpoints: []EndpointStatus{},

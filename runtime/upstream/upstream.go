@@ -36,12 +36,12 @@ var (
 
 // DialError says which endpoint could not be connected to.
 type DialError struct {
-	Endpoint string
+	Endpoint *Endpoint
 	Err      error
 }
 
 // Error implements error.
-func (e *DialError) Error() string { return "dial " + e.Endpoint + ": " + e.Err.Error() }
+func (e *DialError) Error() string { return "dial " + e.Endpoint.String() + ": " + e.Err.Error() }
 
 // Unwrap gives the cause.
 func (e *DialError) Unwrap() error { return e.Err }

@@ -75,14 +75,14 @@ func acquire(t *testing.T, p *upstream.Upstream) *upstream.Conn {
 func TestReuseIsLastInFirstOut(t *testing.T) {
 	p := newPool(t, spec("http", origin(t)))
 	a, b := acquire(t, p), acquire(t, p)
-	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{2, 0} {
+	if s := p.Gauges(nil); [2]int64{s.Open, s.Idle} != [2]int64{2, 0} {
 		t.Errorf("%+v", s)
 	}
 	exchange(t, a)
 	exchange(t, b)
 	a.Release(true)
 	b.Release(true)
-	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{2, 2} {
+	if s := p.Gauges(nil); [2]int64{s.Open, s.Idle} != [2]int64{2, 2} {
 		t.Errorf("%+v", s)
 	}
 	c := acquire(t, p)
@@ -104,7 +104,7 @@ func TestUnfinishedConnectionIsNotKept(t *testing.T) {
 	}
 	c.BeginBody(time.Time{}, 0)
 	c.Release(true)
-	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
+	if s := p.Gauges(nil); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
 		t.Errorf("%+v", s)
 	}
 }
@@ -121,7 +121,7 @@ func TestLimits(t *testing.T) {
 	exchange(t, b)
 	a.Release(true)
 	b.Release(true) // beyond MaxIdle
-	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{1, 1} {
+	if s := p.Gauges(nil); [2]int64{s.Open, s.Idle} != [2]int64{1, 1} {
 		t.Errorf("%+v", s)
 	}
 }
@@ -135,9 +135,9 @@ func TestIdleConnectionsAreReaped(t *testing.T) {
 	c.Release(true)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(5 * time.Second); p.Gauges().Open > 0; <-tick.C {
+	for end := time.Now().Add(5 * time.Second); p.Gauges(nil).Open > 0; <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("%+v", p.Gauges())
+			t.Fatalf("%+v", p.Gauges(nil))
 		}
 	}
 }
@@ -170,7 +170,7 @@ func TestCloseLetsBusyOnesFinish(t *testing.T) {
 	}
 	exchange(t, busy)
 	busy.Release(true)
-	if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
+	if s := p.Gauges(nil); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
 		t.Errorf("%+v", s)
 	}
 	if _, err := p.Acquire(t.Context(), upstream.Ask{}); !errors.Is(err, upstream.ErrClosed) {
@@ -207,7 +207,7 @@ func TestTLS(t *testing.T) {
 		if _, err := p.Acquire(t.Context(), upstream.Ask{}); !errors.As(err, &dial) || dial.Timeout() {
 			t.Errorf("got %v", err)
 		}
-		if s := p.Gauges(); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
+		if s := p.Gauges(nil); [2]int64{s.Open, s.Idle} != [2]int64{0, 0} {
 			t.Errorf("%+v", s)
 		}
 	})

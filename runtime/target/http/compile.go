@@ -6,7 +6,6 @@ import (
 
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/target"
-	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/match"
 	"github.com/suuupra/gateway/schema/v1"
@@ -15,8 +14,8 @@ import (
 // Kind forwards to a server named by the route's url, or to a named upstream.
 var Kind = target.Kind{
 	TargetKind: policy.DefineTarget(Name, compile),
-	Build: func(r *ir.Route, pool *upstream.Pool) (target.Target, error) {
-		t, err := Build(r, pool)
+	Build: func(r *ir.Route, e target.Env) (target.Target, error) {
+		t, err := Build(r, e)
 		if err != nil {
 			return nil, err
 		}

@@ -48,7 +48,7 @@ func TestUpstreamFaults(t *testing.T) {
 			}
 			contains(t, h, "HTTP/1.1 "+tt.status)
 			eventually(t, tt.code, func() bool { return p.codes() == tt.code })
-			eventually(t, "the connection is not kept", func() bool { return p.pool.Stats().Open == 0 })
+			eventually(t, "the connection is not kept", func() bool { return p.pool.Gauges(nil).Open == 0 })
 		})
 	}
 }
@@ -248,7 +248,7 @@ func TestStaleConnections(t *testing.T) {
 			c.head()
 			c.exactly(2)
 			// Unasked bytes may come with the answer, and then the connection is not pooled at all.
-			eventually(t, "a pooled connection", func() bool { return p.pool.Stats().InUse == 0 })
+			eventually(t, "a pooled connection", func() bool { return p.pool.Gauges(nil).Requests == 0 })
 			<-behaved
 			c.send(tt.method + " / HTTP/1.1\r\nHost: h\r\n\r\n")
 			h := c.head()
@@ -435,7 +435,7 @@ func TestPanicOfAPolicy(t *testing.T) {
 				if where == "respond" {
 					p.respond = func(*policy.Exchange, *httpmsg.Response) { panic("respond") }
 				} else {
-					p.chunks = []policy.ChunkHandler{&recorder{panics: true}}
+					p.streams = []policy.Stream{&recorder{panics: true}}
 				}
 			}
 			p := startProxy(t, o)
@@ -446,7 +446,7 @@ func TestPanicOfAPolicy(t *testing.T) {
 			if strings.Contains(got, "0\r\n\r\n") {
 				t.Errorf("got %q", got)
 			}
-			eventually(t, "the connection is given up", func() bool { return p.pool.Stats().Open == 0 })
+			eventually(t, "the connection is given up", func() bool { return p.pool.Gauges(nil).Open == 0 })
 		})
 	}
 }

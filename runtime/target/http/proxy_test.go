@@ -3,6 +3,7 @@ package httptarget_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/suuupra/gateway/runtime/engine/http1"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/target"
 	httptarget "github.com/suuupra/gateway/runtime/target/http"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
@@ -25,11 +27,11 @@ import (
 type proxy struct {
 	addr     string
 	srv      *engine.Server
-	pool     *upstream.Pool
+	pool     *upstream.Upstream
 	target   *httptarget.Target
 	proxies  *httpmsg.Proxies
 	respond  func(*policy.Exchange, *httpmsg.Response)
-	chunks   []policy.ChunkHandler
+	streams  []policy.Stream
 	recovers bool // what the gateway does about a panic
 	mu       sync.Mutex
 	rejects  []policy.Reject
@@ -45,7 +47,7 @@ func (p *proxy) Respond(_ context.Context, x *policy.Exchange, r *httpmsg.Respon
 	}
 }
 
-func (p *proxy) Chunks() []policy.ChunkHandler { return p.chunks }
+func (p *proxy) Streams(context.Context, *policy.Exchange, *httpmsg.Response) []policy.Stream { return p.streams }
 
 // Serve does what the gateway does around a target.
 func (p *proxy) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {
@@ -115,7 +117,15 @@ func defaults(addrs ...string) options {
 
 func startProxy(t testing.TB, o options) *proxy {
 	t.Helper()
-	pool, err := upstream.New(o.upstream)
+	pool, err := upstream.New(o.upstream, upstream.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := json.Marshal(o.plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := httptarget.Build(&ir.Route{ID: "r", Forward: o.forward, Target: ir.Target{Plan: plan}}, target.Env{Upstream: pool})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +133,7 @@ func startProxy(t testing.TB, o options) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{pool: pool, target: httptarget.New(o.plan, pool, o.forward), proxies: proxies}
+	p := &proxy{pool: pool, target: to, proxies: proxies}
 	if o.hooks != nil {
 		o.hooks(p)
 	}
@@ -150,7 +160,7 @@ func startProxy(t testing.TB, o options) *proxy {
 		if err := pool.Close(); err != nil {
 			t.Errorf("close pool: %v", err)
 		}
-		eventually(t, "every upstream connection is accounted for", func() bool { return pool.Stats() == upstream.Stats{} })
+		eventually(t, "every upstream connection is accounted for", func() bool { return pool.Gauges(nil) == upstream.Gauges{Healthy: int64(len(o.upstream.Endpoints))} })
 	})
 	return p
 }

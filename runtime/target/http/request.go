@@ -18,37 +18,15 @@ const gather = 16 << 10
 
 var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// free gives back what the call used. If it still has its connection, a policy has panicked: nothing that the call started
-// may go on, and the client must not take what it got for the whole.
-func (c *call) free() {
-	if c.conn != nil {
-		_ = c.hangUp(nil)
-		if c.w.Started() {
-			c.w.Abort()
-		}
-	}
-	c.freeOut()
-	*c = call{}
-	calls.Put(c)
-}
-
-// freeOut gives back the buffer of the request, once it need not be sent again.
-func (c *call) freeOut() {
-	if c.out == nil {
-		return
-	}
-	if *c.out = (*c.out)[:0]; cap(*c.out) <= 2*gather {
-		outBuffers.Put(c.out)
-	}
-	c.out = nil
-}
-
 // prepare writes the head of the upstream request, and what has come of the body, into one buffer.
 func (c *call) prepare() *policy.Reject {
 	c.out = outBuffers.Get().(*[]byte)
 	r := c.r
 	if r.ContentLength > r.MaxBody {
 		return &policy.Reject{Status: 413, Code: "body_too_large", Detail: "the request body is too large"}
+	}
+	if r.Upgrade != "" && c.t.up.Spec().Protocol == "http2" {
+		return &policy.Reject{Status: 501, Code: "upgrade_not_possible", Detail: "the upstream speaks HTTP/2, where a connection cannot be upgraded"}
 	}
 	path := c.x.Path
 	if path != "*" {
@@ -76,6 +54,7 @@ func (c *call) prepare() *policy.Reject {
 	}
 	buf = c.forwarding(buf)
 	*c.out = c.framing(buf)
+	c.head = len(*c.out)
 	if err := c.body(); err != nil {
 		return c.reject(fromClient(err))
 	}
@@ -90,12 +69,12 @@ func unsafe(detail string) *policy.Reject {
 // host is what goes upstream as Host.
 func (c *call) host() string {
 	switch {
-	case c.t.host != "":
-		return c.t.host
+	case c.t.up.Spec().Host != "":
+		return c.t.up.Spec().Host
 	case c.r.Authority != "":
 		return c.r.Authority
 	}
-	if e := c.t.pool.Spec().Endpoints; len(e) > 0 { // HTTP/1.0 without Host
+	if e := c.t.up.Spec().Endpoints; len(e) > 0 { // HTTP/1.0 without Host
 		return e[0].Address
 	}
 	return "localhost"
@@ -258,7 +237,7 @@ func (c *call) body() error {
 	if !wait && !ok {
 		return nil
 	}
-	for start := len(*c.out); len(*c.out)-start < gather; {
+	for len(*c.out)-c.head < gather {
 		piece := gatherPool.Get().(*[gather]byte)
 		var n int
 		var err error
@@ -269,14 +248,11 @@ func (c *call) body() error {
 		}
 		if n > 0 {
 			c.held = false // the client does not wait to be told
-			*c.out = c.appendData(*c.out, piece[:n])
+			*c.out = append(*c.out, piece[:n]...)
 		}
 		gatherPool.Put(piece)
 		switch {
 		case err == io.EOF:
-			if c.chunked {
-				*c.out = http1.AppendLastChunk(*c.out, r.Trailer)
-			}
 			c.whole = true
 			return nil
 		case err != nil:
@@ -289,13 +265,3 @@ func (c *call) body() error {
 }
 
 var gatherPool = sync.Pool{New: func() any { return new([gather]byte) }}
-
-// appendData appends a piece of the body as it goes upstream.
-func (c *call) appendData(buf, p []byte) []byte {
-	if !c.chunked {
-		return append(buf, p...)
-	}
-	buf = http1.AppendChunkSize(buf, len(p))
-	buf = append(buf, p...)
-	return append(buf, '\r', '\n')
-}

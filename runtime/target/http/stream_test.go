@@ -2,7 +2,6 @@ package httptarget_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -295,7 +294,7 @@ func TestExpect(t *testing.T) {
 	})
 }
 
-// recorder is a ChunkHandler that notes what it sees.
+// recorder is a Stream that notes what it sees.
 type recorder struct {
 	mu     sync.Mutex
 	seen   []string
@@ -303,7 +302,7 @@ type recorder struct {
 	panics bool
 }
 
-func (h *recorder) Chunk(_ context.Context, _ *policy.Exchange, p []byte) ([]byte, error) {
+func (h *recorder) Chunk(p []byte) ([]byte, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.panics {
@@ -315,6 +314,10 @@ func (h *recorder) Chunk(_ context.Context, _ *policy.Exchange, p []byte) ([]byt
 	}
 	return []byte(strings.ToUpper(string(p))), nil
 }
+
+func (h *recorder) Flush() ([]byte, error) { return nil, nil }
+func (h *recorder) End() ([]byte, error)   { return []byte("!"), nil }
+func (h *recorder) Close()                 {}
 
 func TestHookSeesEveryChunk(t *testing.T) {
 	next := make(chan string)
@@ -328,8 +331,8 @@ func TestHookSeesEveryChunk(t *testing.T) {
 	rec := &recorder{fail: "five"}
 	o := defaults(up.addr)
 	o.hooks = func(p *proxy) {
-		p.chunks = []policy.ChunkHandler{rec}
-		p.respond = func(_ *policy.Exchange, r *httpmsg.Response) { r.Header.Set("X-Edited", "1") }
+		p.streams = []policy.Stream{rec}
+		p.respond = func(_ *policy.Exchange, r *httpmsg.Response) { r.Header.Set("X-Edited", "1"); r.ContentLength = -1 }
 	}
 	p := startProxy(t, o)
 	c := dial(t, p.addr)

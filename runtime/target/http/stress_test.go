@@ -54,8 +54,8 @@ func TestManyClientsThatBehaveDifferently(t *testing.T) {
 	}
 	wg.Wait()
 	eventually(t, "no exchange and no client connection left", func() bool { s := p.srv.Stats(); return s.Active == 0 && s.Open == 0 })
-	eventually(t, "no upstream connection in use", func() bool { return p.pool.Stats().InUse == 0 })
-	idle := int(p.pool.Stats().Idle) // each has its goroutine in the origin
+	eventually(t, "no upstream connection in use", func() bool { return p.pool.Gauges(nil).Requests == 0 })
+	idle := int(p.pool.Gauges(nil).Idle) // each has its goroutine in the origin
 	eventually(t, "no goroutine left", func() bool { return runtime.NumGoroutine() <= before+idle+2 })
 }
 

@@ -67,7 +67,7 @@ func (c *call) sendStreaming() (sent bool, err error) {
 		goOn: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.up = u
-	conn.ReadBy(time.Time{}, c.by, 0)
+	conn.ReadBy(time.Time{}, c.trying.by, 0)
 	go u.run()
 	err = conn.Wire.Fill()
 	u.mu.Lock()
@@ -75,7 +75,7 @@ func (c *call) sendStreaming() (sent bool, err error) {
 	u.mu.Unlock()
 	conn.Wire.ForgetReadBy()
 	if err == nil {
-		conn.ReadBy(time.Now(), c.by, c.t.header)
+		conn.ReadBy(time.Now(), c.trying.by, c.t.header)
 	}
 	return true, err
 }
@@ -92,6 +92,7 @@ func (u *uplink) run() {
 	buf := uplinkBuffers.Get().(*[uplinkSize]byte)
 	defer uplinkBuffers.Put(buf)
 	for {
+		u.c.spent = true
 		n, err := u.c.r.Body.Read(buf[:])
 		if n > 0 && u.write(buf[:n]) != nil {
 			return // the upstream may have answered without wanting the rest: reading the response tells
@@ -149,8 +150,8 @@ func (u *uplink) finish() {
 	u.sent = true
 	if u.waiting && u.c.t.header > 0 {
 		by := time.Now().Add(u.c.t.header)
-		if !u.c.by.IsZero() && u.c.by.Before(by) {
-			by = u.c.by
+		if limit := u.c.trying.by; !limit.IsZero() && limit.Before(by) {
+			by = limit
 		}
 		u.conn.Wire.MoveReadBy(by)
 	}
