@@ -85,7 +85,7 @@ func (h *Host) timeout() time.Duration  { return max(ms(h.c.Check.Timeout), time
 
 // pause is the interval, up to as much shorter or longer as the jitter says.
 func (h *Host) pause() time.Duration {
-	spread := h.interval() * time.Duration(h.c.Check.JitterPercent) / 100
+	spread := h.interval() / 100 * time.Duration(h.c.Check.JitterPercent)
 	return max(h.interval()-spread+random(h, 2*spread), time.Millisecond)
 }
 
@@ -119,10 +119,10 @@ func (h *Host) check(ctx context.Context) *checkError {
 	ctx, cancel := context.WithTimeout(ctx, h.timeout())
 	defer cancel()
 	failure := h.ask(ctx)
-	if failure != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if by, _ := ctx.Deadline(); failure != nil && !time.Now().Before(by) { // a dialer's own timer may be ahead of the context's
 		failure = failed(CheckTimeout, "no answer within %s", h.timeout())
 	}
-	if failure != nil {
+	if failure != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		h.c.Log.Debug("health check failed", slog.String("upstream", h.c.Upstream), slog.String("endpoint", h.c.Address),
 			slog.String("reason", failure.reason), slog.String("detail", failure.detail()))
 	}

@@ -21,9 +21,11 @@ type Host struct {
 
 	mu        sync.Mutex
 	monitors  []*Monitor // that have it in view, the youngest last: that one sweeps and ejects, the others follow
+	state     string     // what follows from unhealthy and ejected
 	since     time.Time  // of the state
+	swept     time.Time  // the last time
 	unhealthy bool       // by active checks
-	passes    int64      // checks in a row, since the last failure or ejection
+	passes    int64      // checks in a row, while it is unhealthy
 	failures  int64      // checks in a row
 	lastCheck time.Time
 	lastError string
@@ -31,7 +33,8 @@ type Host struct {
 	ejectedAt time.Time
 	until     time.Time // of the ejection
 	ejections int64     // in all
-	backoff   int64     // what the base time of an ejection is multiplied by: up with each, down with each sweep spent well
+	backoff   int64     // what the base time of an ejection is multiplied by: up with each, down with each interval spent well
+	stayed    bool      // in use since the sweep before
 
 	minute time.Time // that told counts in
 	told   int64     // events
@@ -44,7 +47,7 @@ const eventsPerMinute = 6
 // have failed.
 func NewHost(c HostConfig) *Host {
 	c.fill()
-	h := &Host{c: c, since: c.Now()}
+	h := &Host{c: c, state: StateHealthy, since: c.Now()}
 	if c.Check != nil {
 		h.checks = startChecks(h)
 	}
@@ -101,9 +104,9 @@ func (h *Host) failed(gateway bool) {
 // suspect asks the monitor to eject the host: it knows how many may be.
 func (h *Host) suspect(reason string, run int64) {
 	h.mu.Lock()
-	m := h.leader()
+	m, out := h.leader(), h.ejected
 	h.mu.Unlock()
-	if m != nil {
+	if m != nil && !out { // in a panic requests come all the same
 		m.eject(h, reason, map[string]int64{"failures": run})
 	}
 }
@@ -140,40 +143,74 @@ func (h *Host) eject(o *ir.Outlier, reason string, numbers map[string]int64) (Ev
 	length += time.Duration(h.c.Rand() % uint64(length/10+1))
 	now := h.c.Now()
 	h.ejections++
-	h.ejected, h.ejectedAt, h.until, h.since, h.passes = true, now, now.Add(length), now, 0
-	h.bad.Store(true)
+	h.ejected, h.ejectedAt, h.until, h.stayed = true, now, now.Add(length), false
+	h.settle(now)
 	numbers = maps.Clone(numbers)
 	numbers["ejection"], numbers["ejected_ms"] = h.ejections, length.Milliseconds()
 	return h.event(Event{Time: now, Kind: Ejected, Reason: reason, Numbers: numbers}), true
 }
 
-// sweep begins the next interval, brings the host back when its time is over, and lowers the backoff if it has stayed in.
-func (h *Host) sweep(now time.Time) (Event, bool) {
+// settle draws the conclusion from what changed. The caller holds mu.
+func (h *Host) settle(now time.Time) {
+	state := StateHealthy
+	switch {
+	case h.unhealthy:
+		state = StateUnhealthy
+	case h.ejected:
+		state = StateEjected
+	}
+	if state != h.state {
+		h.state, h.since = state, now
+	}
+	h.bad.Store(state != StateHealthy)
+}
+
+// sweep begins the next interval, and brings the host back when its time is over. It does nothing if m is not the monitor to do
+// so, or if the host was swept just now, by a monitor that m has taken it over from: an interval counts once. What changed is nil
+// if nothing did.
+func (h *Host) sweep(m *Monitor, now time.Time) (mine bool, changed *Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tally.turn()
-	switch {
-	case !h.ejected:
-		h.backoff = max(h.backoff-1, 0)
-		return Event{}, false
-	case now.Before(h.until):
-		return Event{}, false
+	if since := now.Sub(h.swept); h.leader() != m || !h.swept.IsZero() && since >= 0 && since < m.interval()/4 {
+		return false, nil
 	}
-	return h.comeBack(now, EjectionOver), true
+	h.swept = now
+	h.tally.turn()
+	if !h.ejected || now.Before(h.until) {
+		return true, nil
+	}
+	e := h.comeBack(now, EjectionOver)
+	return true, &e
+}
+
+// reward lowers the backoff of a host that has been in use for the whole interval. It comes after the judgement of the interval:
+// else those who are ejected with every sweep would never be so for longer.
+func (h *Host) reward() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ejected {
+		return
+	}
+	if h.stayed {
+		h.backoff = max(h.backoff-1, 0)
+	}
+	h.stayed = true
 }
 
 // comeBack ends an ejection. What was counted before it is forgotten. The caller holds mu.
 func (h *Host) comeBack(now time.Time, reason string) Event {
-	out := now.Sub(h.ejectedAt)
-	h.ejected, h.since = false, now
+	h.ejected = false
 	h.run5xx.Store(0)
 	h.runGateway.Store(0)
 	h.tally.clear()
-	h.bad.Store(h.unhealthy)
-	return h.event(Event{Time: now, Kind: Returned, Reason: reason, Numbers: map[string]int64{"ejection": h.ejections, "ejected_ms": out.Milliseconds()}})
+	h.settle(now)
+	return h.event(Event{
+		Time: now, Kind: Returned, Reason: reason,
+		Numbers: map[string]int64{"ejection": h.ejections, "ejected_ms": now.Sub(h.ejectedAt).Milliseconds()},
+	})
 }
 
-// checked takes the outcome of a check that began at a moment. Checks that pass end an ejection too, if they began after it.
+// checked takes the outcome of a check that began at a moment.
 func (h *Host) checked(began time.Time, failure *checkError) {
 	h.c.OnCheck(failure == nil)
 	h.mu.Lock()
@@ -185,34 +222,32 @@ func (h *Host) checked(began time.Time, failure *checkError) {
 	} else {
 		h.passes, h.failures, h.lastError = 0, h.failures+1, failure.detail()
 		if !h.unhealthy && h.failures >= h.c.Check.Unhealthy {
-			h.unhealthy, h.since = true, now
+			h.unhealthy = true
+			h.settle(now)
 			events = append(events, h.event(Event{
 				Time: now, Kind: Unhealthy, Reason: failure.reason, Detail: h.lastError, Numbers: map[string]int64{"failures": h.failures},
 			}))
 		}
 	}
-	h.bad.Store(h.unhealthy || h.ejected)
 	h.mu.Unlock()
 	for _, e := range events {
 		h.tell(e)
 	}
 }
 
-// passed counts a check that passed. The caller holds mu.
+// passed counts a check that passed. One of them ends an ejection too, if it began after it, as Envoy has it; but if the host is
+// unhealthy it takes as many as to become healthy. The caller holds mu.
 func (h *Host) passed(now, began time.Time) (events []Event) {
 	h.failures, h.lastError = 0, ""
-	if h.ejected && began.Before(h.ejectedAt) {
-		return nil // it says nothing about what came after
-	}
-	h.passes++
-	if h.passes < h.c.Check.Healthy {
-		return nil
-	}
 	if h.unhealthy {
-		h.unhealthy, h.since = false, now
+		if h.passes++; h.passes < h.c.Check.Healthy {
+			return nil
+		}
 		events = append(events, h.event(Event{Time: now, Kind: Healthy, Numbers: map[string]int64{"passes": h.passes}}))
+		h.unhealthy, h.passes = false, 0
+		h.settle(now)
 	}
-	if h.ejected {
+	if h.ejected && !began.Before(h.ejectedAt) {
 		events = append(events, h.comeBack(now, CheckPassed))
 	}
 	return events

@@ -17,7 +17,7 @@ type MonitorConfig struct {
 	Outlier      *ir.Outlier // nil: nothing is ejected
 	PanicPercent int64       // below this share of usable hosts all are used; 0: never
 	Now          func() time.Time
-	OnEvent      func(Event) // of the upstream as a whole; those of hosts go to the hosts' own
+	OnEvent      func(Event) // of the upstream as a whole, those of hosts go to the hosts' own; must not close the monitor
 }
 
 // View is what there is to know before an endpoint is chosen. It is immutable.
@@ -78,7 +78,7 @@ func (m *Monitor) Set(hosts []*Host) {
 		m.mu.Unlock()
 		return
 	}
-	if m.hosts == nil && before != nil { // what it does not know yet, the one before does
+	if len(m.hosts) == 0 && len(m.events) == 0 && before != nil { // what it does not know yet, the one before does
 		m.events = before.Events()
 		m.view.Store(&View{Panic: before.View().Panic})
 	}
@@ -194,11 +194,14 @@ func (m *Monitor) eject(h *Host, reason string, numbers map[string]int64) bool {
 	return done
 }
 
-// mayEject reports whether one more host may be ejected: at least one may, but never the only one, which would help nobody. The
-// caller holds mu.
+// mayEject reports whether one more host may be ejected. Whatever the share that may be, one is; but the only one is not unless
+// the settings allow all of them to be, since there is nobody to take its requests. The caller holds mu.
 func (m *Monitor) mayEject() bool {
 	out := int64(0)
 	for _, h := range m.hosts {
+		if !h.bad.Load() {
+			continue
+		}
 		h.mu.Lock()
 		if h.ejected {
 			out++
@@ -206,7 +209,7 @@ func (m *Monitor) mayEject() bool {
 		h.mu.Unlock()
 	}
 	n := int64(len(m.hosts))
-	return n > 1 && (out == 0 || (out+1)*100 <= m.c.Outlier.MaxEjectedPercent*n)
+	return out == 0 && n > 1 || (out+1)*100 <= m.c.Outlier.MaxEjectedPercent*n
 }
 
 // interval is the time between two sweeps.

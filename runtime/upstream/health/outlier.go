@@ -14,12 +14,12 @@ func (m *Monitor) sweep() {
 	m.mu.Unlock()
 	mine := make([]*Host, 0, len(hosts)) // not those that a younger monitor looks after: nothing is counted twice
 	for _, h := range hosts {
-		if !h.ledBy(m) {
-			continue
+		is, changed := h.sweep(m, now)
+		if is {
+			mine = append(mine, h)
 		}
-		mine = append(mine, h)
-		if e, changed := h.sweep(now); changed {
-			h.tell(e)
+		if changed != nil {
+			h.tell(*changed)
 		}
 	}
 	if m.c.Outlier == nil {
@@ -27,6 +27,9 @@ func (m *Monitor) sweep() {
 	}
 	m.bySuccessRate(mine)
 	m.byFailures(mine)
+	for _, h := range mine {
+		h.reward()
+	}
 	drop := m.smallPool(hosts)
 	m.mu.Lock()
 	if slices.Equal(hosts, m.hosts) {
@@ -81,7 +84,7 @@ func (m *Monitor) bySuccessRate(hosts []*Host) {
 	deviation := math.Sqrt(variance)
 	threshold := mean - deviation*float64(o.SuccessRateFactorPerMil)/1000
 	for _, r := range all {
-		if r.successRate() < threshold {
+		if r.successRate() < threshold-rounding {
 			m.eject(r.host, SuccessRate, map[string]int64{
 				"requests": r.requests, "failures": r.failures, "success_permil": perMil(r.successRate()), "hosts": int64(len(all)),
 				"mean_permil": perMil(mean), "deviation_permil": perMil(deviation), "threshold_permil": perMil(threshold),
@@ -89,6 +92,9 @@ func (m *Monitor) bySuccessRate(hosts []*Host) {
 		}
 	}
 }
+
+// rounding is how far off the threshold may be, in percent: hosts that do equally well must not be below their own mean.
+const rounding = 1e-9
 
 // perMil turns percent into thousandths.
 func perMil(percent float64) int64 { return int64(math.Round(10 * percent)) }
@@ -118,8 +124,8 @@ const (
 )
 
 // smallPool weighs hosts where statistics have too few to compare. Let f be the share of failures of a host, and g that of the
-// other hosts together, in the last interval, or the last two if one has too few requests. The host is passed over with the
-// chance
+// other hosts in use together, in the last interval, or the last two if one has too few requests. The host is passed over with
+// the chance
 //
 //	(f - g) / (1 - g)    within 0.05 (below: 0) and 0.9
 //
@@ -133,6 +139,9 @@ func (m *Monitor) smallPool(hosts []*Host) []uint32 {
 	var all count
 	counts := make([]count, len(hosts))
 	for i, h := range hosts {
+		if h.bad.Load() {
+			continue // nothing is passed on to it, so it is no measure for the rest
+		}
 		counts[i] = h.recent(smallPoolRequests)
 		all.requests += counts[i].requests
 		all.failures += counts[i].failures

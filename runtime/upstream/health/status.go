@@ -27,14 +27,8 @@ func (h *Host) Status() HostStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := HostStatus{
-		State: StateHealthy, Since: h.since, Ejections: h.ejections, InARow: h.run5xx.Load(),
+		State: h.state, Since: h.since, Ejections: h.ejections, InARow: h.run5xx.Load(),
 		Requests: h.tally.last[0].requests, Failures: h.tally.last[0].failures, LastError: h.lastError,
-	}
-	switch {
-	case h.unhealthy:
-		s.State = StateUnhealthy
-	case h.ejected:
-		s.State = StateEjected
 	}
 	if h.ejected {
 		until := h.until
