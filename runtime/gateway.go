@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/suuupra/gateway/runtime/engine"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/shed"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/telemetry"
 	"github.com/suuupra/gateway/runtime/upstream"
@@ -45,6 +47,7 @@ type Gateway struct {
 	data   *engine.Server
 	pool   sync.Pool
 	none   *telemetry.RouteMetrics // of requests that matched no route
+	shed   *shed.Shedder
 
 	swapMu   sync.Mutex // one swap at a time; serving never takes it
 	stopped  bool
@@ -69,6 +72,8 @@ func New(o Options) *Gateway {
 		HandshakeFailed: g.handshakeFailed,
 		AcceptFailed:    func(err error) { o.Log.Error("accepting connections failed", slog.Any("error", err)) },
 	})
+	g.shed = shed.New(shed.Env{Log: o.Log})
+	o.Metrics.ObserveShedding(g.shed.Status)
 	o.Metrics.ObserveClients(func() int64 { return g.data.Stats().Open })
 	o.Metrics.ObserveUpstreams(g.upstreams)
 	o.Metrics.ObserveCertificates(func(yield func(string, string, time.Time)) { g.holder.Peek().Expiries(yield) })
@@ -98,6 +103,7 @@ func (g *Gateway) Swap(next *snapshot.Snapshot) {
 	}
 	g.data.Apply(engine.Settings{Limits: next.Gateway.Limits, Timeouts: next.Gateway.Timeouts, MaxConnections: g.opts.MaxConns})
 	g.opts.AccessLog.Configure(next.Gateway.AccessLog)
+	g.shed.Configure(next.Gateway.LoadShedding)
 	old := g.holder.Swap(next)
 	swapped := time.Now()
 	g.draining[old] = struct{}{}
@@ -173,6 +179,9 @@ func (g *Gateway) upstreams(yield func(upstream string, n upstream.Gauges)) {
 	}
 }
 
+// Shedding tells what the gateway does about its own load.
+func (g *Gateway) Shedding() shed.Status { return g.shed.Status() }
+
 // Shutdown stops accepting, lets running exchanges end until ctx is over, and cuts the rest. It is idempotent.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	err := g.data.Shutdown(ctx)
@@ -188,7 +197,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.drains.Wait()
 	g.closed(g.holder.Swap(snapshot.Empty()))
 	g.opts.Metrics.Forget(g.none)
-	return err
+	return errors.Join(err, g.shed.Close())
 }
 
 func (g *Gateway) refusedBelow(status int, code string, remote netip.AddrPort) {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,6 +69,11 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	}
 	x.on, x.Route, x.MaxBody = route, route.Info, s.Gateway.Limits.BodyBytes
 	x.span.SetRoute(x.Route, string(s.Info.Digest))
+	pass, wait, ok := g.shed.Begin(route.Plan.Forward.Priority)
+	if !ok {
+		return overloaded(wait)
+	}
+	defer pass.End()
 	x.deciding = true
 	verdict := route.Chain.Decide(ctx, &x.Exchange, &x.asked)
 	x.deciding = false
@@ -81,6 +87,14 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 		return send(w, verdict.Response)
 	}
 	return g.forward(ctx, x, route, w)
+}
+
+// overloaded refuses a request that the gateway has no time for.
+func overloaded(wait time.Duration) *policy.Reject {
+	return &policy.Reject{
+		Status: 503, Code: "gateway_overloaded", Detail: "the gateway has more requests than it can answer; come back later",
+		Header: []httpmsg.Field{{Name: "Retry-After", Value: strconv.FormatInt(int64(wait/time.Second), 10)}},
+	}
 }
 
 // finish lets the policies that were asked settle accounts, when it is known how the exchange ended.

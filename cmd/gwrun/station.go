@@ -26,6 +26,7 @@ import (
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/state"
 	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/runtime/upstream/dialguard"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
@@ -76,7 +77,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	s.secrets = secret.New(log)
 	s.status = &status{started: time.Now(), mode: c.Sync}
 	s.own = admin.New(admin.Options{
-		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Secrets: s.status, Reload: o.reload, Bundle: s.status.archive,
+		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Reload: o.reload, Bundle: s.status.archive,
 		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},
 	})
 	s.gateway = runtime.New(runtime.Options{
@@ -89,7 +90,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now,
 		Builder: &snapshot.Builder{
 			Kinds: toolchain.Kinds(), Targets: toolchain.Targets(), Shared: snapshot.NewShared(), Metrics: s.metrics, Tracers: s.tracers,
-			Env: policy.Env{Log: log, Now: time.Now}, Certificates: s.certificates(),
+			Env: policy.Env{Log: log, Now: time.Now}, Certificates: s.certificates(), Upstreams: upstream.Env{Secret: s.secrets.Get},
 		},
 	})
 	s.status.activator = s.activator

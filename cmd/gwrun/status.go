@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"net"
 	"slices"
@@ -10,8 +11,10 @@ import (
 	"github.com/suuupra/gateway/runtime"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
+	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/source"
+	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -85,7 +88,43 @@ func (s *status) Status() admin.Status {
 		}
 	}
 	out.Drift = driftStatus(s.drift)
+	out.LoadShedding = s.gateway.Shedding()
 	return out
+}
+
+// Upstreams implements admin.Upstreams.
+func (s *status) Upstreams(after string, limit int) []upstream.Status {
+	list := slices.Clone(s.gateway.Running().Upstreams())
+	slices.SortFunc(list, func(a, b *upstream.Upstream) int { return cmp.Compare(a.Spec().ID, b.Spec().ID) })
+	var out []upstream.Status
+	for _, u := range list {
+		if u.Spec().ID > after && len(out) < limit {
+			out = append(out, u.Status())
+		}
+	}
+	return out
+}
+
+// Upstream implements admin.Upstreams.
+func (s *status) Upstream(id string) (admin.UpstreamStatus, bool) {
+	run := s.gateway.Running()
+	i := slices.IndexFunc(run.Upstreams(), func(u *upstream.Upstream) bool { return u.Spec().ID == id })
+	if i < 0 {
+		return admin.UpstreamStatus{}, false
+	}
+	out := admin.UpstreamStatus{Status: run.Upstreams()[i].Status(), Breakers: []admin.Breaker{}}
+	for _, r := range run.Routes() {
+		guarded, ok := r.Target.(interface {
+			Breaker() (breaker.Status, bool)
+		})
+		if !ok || r.Plan.Target.Upstream != id {
+			continue
+		}
+		if b, ok := guarded.Breaker(); ok {
+			out.Breakers = append(out.Breakers, admin.Breaker{Route: r.Info.ID, Status: b})
+		}
+	}
+	return out, true
 }
 
 // failure is what is wrong now: a refused bundle weighs more than a source that is away.

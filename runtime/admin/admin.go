@@ -23,19 +23,21 @@ type Metrics interface {
 	AdminDenied(reason string)
 }
 
-// Options are what a Server is made of. Routes, Secrets, Reload and Bundle may be nil; the rest may not.
+// Options are what a Server is made of. Routes, Upstreams, Secrets, Reload and Bundle may be nil; the rest may not.
 type Options struct {
 	Log     *slog.Logger
 	Status  StatusProvider
 	Metrics Metrics
 	Routes  Routes
 	Secrets Secrets
-	Reload  func()                 // asks for a poll of the source; returns at once
-	Bundle  func() ([]byte, error) // the running bundle as a .gwb file
-	Now     func() time.Time       // time.Now but in tests
-	Token   string                 // GWRUN_ADMIN_TOKEN; "" admits nobody
-	Dev     bool                   // admits whoever comes from this machine
-	Build   Build
+	// Upstreams describes those of the running bundle.
+	Upstreams Upstreams
+	Reload    func()                 // asks for a poll of the source; returns at once
+	Bundle    func() ([]byte, error) // the running bundle as a .gwb file
+	Now       func() time.Time       // time.Now but in tests
+	Token     string                 // GWRUN_ADMIN_TOKEN; "" admits nobody
+	Dev       bool                   // admits whoever comes from this machine
+	Build     Build
 }
 
 // Server answers the gateway's own paths.
@@ -123,6 +125,11 @@ func (s *Server) endpoint(path string) (endpoint, bool) {
 		return endpoint{reading, s.ui}, flags.DashboardUIEnabled
 	case "/admin/config/routes":
 		return endpoint{reading, s.routes}, s.o.Routes != nil
+	case "/admin/upstreams":
+		return endpoint{reading, s.upstreams}, s.o.Upstreams != nil
+	}
+	if id, ok := strings.CutPrefix(path, "/admin/upstreams/"); ok && s.o.Upstreams != nil {
+		return s.upstream(id)
 	}
 	id, ok := strings.CutPrefix(path, "/admin/config/routes/")
 	if !ok || s.o.Routes == nil {

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -157,18 +155,11 @@ func line(r ir.Route) routeLine {
 
 // routes lists the running routes in pages: ?limit=N&after=ID.
 func (s *Server) routes(r *httpmsg.Request) *httpmsg.Response {
-	_, raw, _ := strings.Cut(r.Target, "?")
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return problem(http.StatusBadRequest, "bad_query", "the query cannot be read")
+	after, limit, bad := pageOf(r)
+	if bad != nil {
+		return bad
 	}
-	limit := defaultPage
-	if text := query.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPage {
-			return problem(http.StatusBadRequest, "bad_query", "limit must be a number from 1 to "+strconv.Itoa(maxPage))
-		}
-	}
-	found := s.o.Routes.After(query.Get("after"), limit+1)
+	found := s.o.Routes.After(after, limit+1)
 	page := struct {
 		Routes []routeLine `json:"routes"`
 		Next   *string     `json:"next"` // the value of "after" for the next page; null on the last

@@ -27,6 +27,7 @@ func TestStatus(t *testing.T) {
 		`"since":"2026-11-23T11:58:30Z"},"pending":{"version":43,"digest":"sha256:aaaaaaaaaaaaaaaa","reason":"waits for approval"}},` +
 		`"drift":{"checkedAt":"2026-11-23T11:58:30Z","commitsBehind":3,"classes":[{"class":"source","detected":true,` +
 		`"detail":"main has moved"},{"class":"live","detected":false}],"source":null},"listeners":[{"id":"web","address":"0.0.0.0:8080"}],` +
+		`"loadShedding":{"state":"idle","delayMs":0,"targetDelayMs":0,"inFlight":3,"maxInFlight":0,"priorities":null},` +
 		`"startedAt":"2026-11-23T11:00:00Z","uptimeSeconds":3600,"build":{"version":"1.2.3","commit":"abc","go":"go1.26"}}` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -200,5 +201,32 @@ func TestAgo(t *testing.T) {
 		if got := ago(now, now.Add(-d)); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)
 		}
+	}
+}
+
+func TestUpstreams(t *testing.T) {
+	s := newServer(newFake())
+	for _, tt := range []struct {
+		target string
+		status int
+		want   []string
+	}{
+		{"/admin/upstreams", 200, []string{`"id":"http://127.0.0.1:80"`, `"id":"users"`, `"next":null`}},
+		{"/admin/upstreams?limit=1", 200, []string{`"id":"http://127.0.0.1:80"`, `"next":"http://127.0.0.1:80"`}},
+		{"/admin/upstreams?limit=1&after=http://127.0.0.1:80", 200, []string{`"id":"users"`, `"next":null`}},
+		{"/admin/upstreams?limit=0", 400, []string{"limit must be a number"}},
+		{"/admin/upstreams/users", 200, []string{`"id":"users"`, `"breakers":[{"route":"a","state":"open"`}},
+		{"/admin/upstreams/http:/127.0.0.1:80", 200, []string{`"id":"http://127.0.0.1:80"`}},
+	} {
+		resp := s.do(request("GET", tt.target, bearer(token)...))
+		got := body(t, resp)
+		for _, want := range tt.want {
+			if status(resp) != tt.status || !strings.Contains(got, want) {
+				t.Errorf("%s: %d, %s", tt.target, status(resp), got)
+			}
+		}
+	}
+	if resp := s.do(request("GET", "/admin/upstreams/nobody", bearer(token)...)); resp != nil {
+		t.Errorf("an unknown upstream: %d", resp.Status)
 	}
 }

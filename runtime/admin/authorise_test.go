@@ -30,6 +30,8 @@ func TestAccess(t *testing.T) {
 		{"GET", "/admin/secrets", false, true, func(a *ir.Admin) { a.SecretsManagementEnabled = false }, 200},
 		{"GET", "/admin/ui", false, true, func(a *ir.Admin) { a.DashboardUIEnabled = false }, 200},
 		{"GET", "/admin/config/routes", false, true, nil, 200},
+		{"GET", "/admin/upstreams", false, true, nil, 200},
+		{"GET", "/admin/upstreams/users", false, true, nil, 200},
 		{"GET", "/admin/config/routes/users-api", false, true, nil, 200},
 		{"GET", "/admin/config/routes/none", false, true, nil, 404},
 		{"GET", "/admin/config/routes/", false, true, nil, 404},

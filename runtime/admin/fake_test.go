@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/shed"
+	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -42,6 +45,26 @@ func (f *fake) NotReady() []string         { return f.notReady }
 func (f *fake) Status() Status             { return f.status }
 func (f *fake) Secrets() []SecretReference { return f.secrets }
 func (f *fake) AdminDenied(reason string)  { f.denied = append(f.denied, reason) }
+
+func (f *fake) Upstreams(after string, limit int) []upstream.Status {
+	var out []upstream.Status
+	for _, id := range []string{"http://127.0.0.1:80", "users"} {
+		if id > after && len(out) < limit {
+			out = append(out, upstream.Status{ID: id})
+		}
+	}
+	return out
+}
+
+func (f *fake) Upstream(id string) (UpstreamStatus, bool) {
+	switch id {
+	case "users":
+		return UpstreamStatus{Status: upstream.Status{ID: id}, Breakers: []Breaker{{"a", breaker.Status{State: "open"}}}}, true
+	case "http://127.0.0.1:80":
+		return UpstreamStatus{Status: upstream.Status{ID: id}}, true
+	}
+	return UpstreamStatus{}, false
+}
 
 func (f *fake) WriteMetrics(w io.Writer, accept string) (string, error) {
 	if f.blocked != nil {
@@ -96,14 +119,15 @@ func newFake() *fake {
 			Drift: &Drift{CheckedAt: then, CommitsBehind: &behind, Classes: []DriftClass{
 				{Class: "source", Detected: true, Detail: "main has moved"}, {Class: "live"},
 			}},
-			Listeners: []Listener{{ID: "web", Address: "0.0.0.0:8080"}},
+			Listeners:    []Listener{{ID: "web", Address: "0.0.0.0:8080"}},
+			LoadShedding: shed.Status{State: "idle", InFlight: 3},
 		},
 	}
 }
 
 func newServer(f *fake, change ...func(*Options)) *Server {
 	o := Options{
-		Log: slog.New(slog.NewTextHandler(&f.log, nil)), Status: f, Metrics: f, Routes: f, Secrets: f,
+		Log: slog.New(slog.NewTextHandler(&f.log, nil)), Status: f, Metrics: f, Routes: f, Upstreams: f, Secrets: f,
 		Reload: func() { f.reloads++ }, Now: func() time.Time { return now }, Token: token,
 		Build: Build{Version: "1.2.3", Commit: "abc", Go: "go1.26"},
 	}

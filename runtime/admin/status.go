@@ -3,7 +3,10 @@ package admin
 import (
 	"time"
 
+	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/drift"
+	"github.com/suuupra/gateway/runtime/shed"
+	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -26,6 +29,26 @@ type Routes interface {
 	Route(id string) (ir.Route, bool)
 }
 
+// Upstreams tells how the upstreams of the running bundle are.
+type Upstreams interface {
+	// Upstreams returns up to limit upstreams in the order of their ids, beginning behind the id given; "" is the beginning.
+	Upstreams(after string, limit int) []upstream.Status
+	// Upstream returns one upstream with everything that is known about it.
+	Upstream(id string) (UpstreamStatus, bool)
+}
+
+// UpstreamStatus is one upstream with the breakers of the routes that go to it.
+type UpstreamStatus struct {
+	upstream.Status
+	Breakers []Breaker `json:"breakers"`
+}
+
+// Breaker is the circuit breaker between a route and an upstream.
+type Breaker struct {
+	Route string `json:"route"`
+	breaker.Status
+}
+
 // Secrets lists references to secrets, never values.
 type Secrets interface {
 	Secrets() []SecretReference
@@ -33,13 +56,14 @@ type Secrets interface {
 
 // Status is what GET /admin/status says. Times are UTC; what has not happened is null.
 type Status struct {
-	Running       *Running   `json:"running"`
-	Source        Source     `json:"source"`
-	Drift         *Drift     `json:"drift"`
-	Listeners     []Listener `json:"listeners"`
-	StartedAt     time.Time  `json:"startedAt"`
-	UptimeSeconds int64      `json:"uptimeSeconds"`
-	Build         Build      `json:"build"`
+	Running       *Running    `json:"running"`
+	Source        Source      `json:"source"`
+	Drift         *Drift      `json:"drift"`
+	Listeners     []Listener  `json:"listeners"`
+	LoadShedding  shed.Status `json:"loadShedding"`
+	StartedAt     time.Time   `json:"startedAt"`
+	UptimeSeconds int64       `json:"uptimeSeconds"`
+	Build         Build       `json:"build"`
 }
 
 // Running is the bundle that serves.

@@ -31,6 +31,7 @@ type Metrics struct {
 	bundles   *bundles
 	listeners *listeners
 	breakers  *breakers
+	shedding  *shedding
 
 	_          [64]byte // a cache line of its own for what every request changes
 	inFlight   atomic.Int64
@@ -51,7 +52,7 @@ type Metrics struct {
 func New(b Build) (*Metrics, error) {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), routes: newRoutes(), upstreams: newUpstreams(), bundles: newBundles(), listeners: newListeners(),
-		breakers: newBreakers(),
+		breakers: newBreakers(), shedding: newShedding(),
 		refused: counterVec("gw_refused_total",
 			"Requests refused before a route was looked for, by reason.", "reason"),
 		activations: counterVec("gw_bundle_activations_total",
@@ -71,7 +72,7 @@ func New(b Build) (*Metrics, error) {
 	build.Set(1)
 	err := m.Register(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.routes, m.upstreams, m.bundles, m.listeners, m.breakers, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
+		m.routes, m.upstreams, m.bundles, m.listeners, m.breakers, m.shedding, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
 		gaugeFunc("gw_requests_in_flight", "Requests being answered now.", &m.inFlight),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gw_connections_open", Help: "Client connections open now."}, m.openClients),
 		gaugeFunc("gw_snapshots_draining", "Old snapshots that still serve the requests they began.", &m.draining),

@@ -23,6 +23,7 @@ import (
 	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/shed"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/runtime/upstream/health"
 )
@@ -86,6 +87,7 @@ func populate(m *Metrics) {
 	m.ObserveUpstreams(func(yield func(string, upstream.Gauges)) {
 		yield("http://users:8080", upstream.Gauges{Open: 3, Idle: 1, Discovered: true})
 	})
+	m.ObserveShedding(func() shed.Status { return shed.Status{Priorities: []shed.Priority{{Name: "low", Shed: 2}}} })
 	m.Refused("bad_request")
 	m.AdminDenied("wrong_token")
 	m.HandshakeFailed("public", "plain_http")
