@@ -264,16 +264,21 @@ func (h *Host) event(e Event) Event {
 	return e
 }
 
-// tell spreads an event. The caller holds no lock.
+// tell spreads an event: first it takes effect, then people learn of it, and of what follows from it after it. The caller holds no
+// lock.
 func (h *Host) tell(e Event) {
 	h.mu.Lock()
 	monitors := h.monitors // never written to: see join
 	h.mu.Unlock()
-	for _, m := range monitors {
+	follows := make([]*Event, len(monitors))
+	for i, m := range monitors {
 		m.note(e)
-		m.refresh()
+		follows[i] = m.refresh()
 	}
 	h.c.OnEvent(e)
+	for i, m := range monitors {
+		m.announce(follows[i])
+	}
 }
 
 // join makes m one of the monitors that have the host in view, leave ends that. Both replace the list.

@@ -94,7 +94,7 @@ func (m *Monitor) Set(hosts []*Host) {
 	}
 	m.hosts, m.drop = hosts, m.smallPool(hosts)
 	m.mu.Unlock()
-	m.refresh()
+	m.announce(m.refresh())
 }
 
 // before is the monitor that leads one of the hosts.
@@ -144,8 +144,8 @@ func (m *Monitor) note(e Event) {
 	m.events = append(m.events, e)
 }
 
-// refresh makes the view of the moment.
-func (m *Monitor) refresh() {
+// refresh makes the view of the moment. The event, if any, is to be announced.
+func (m *Monitor) refresh() *Event {
 	m.mu.Lock()
 	n := len(m.hosts)
 	v := &View{Healthy: n, Drop: m.drop}
@@ -166,7 +166,7 @@ func (m *Monitor) refresh() {
 	leads := changed && !slices.ContainsFunc(m.hosts, func(h *Host) bool { return !h.ledBy(m) })
 	m.mu.Unlock()
 	if !leads {
-		return
+		return nil
 	}
 	e := Event{
 		Time: m.c.Now(), Upstream: m.c.Upstream, Kind: PanicOver,
@@ -176,7 +176,13 @@ func (m *Monitor) refresh() {
 		e.Kind = Panic
 	}
 	m.note(e)
-	m.c.OnEvent(e)
+	return &e
+}
+
+func (m *Monitor) announce(e *Event) {
+	if e != nil {
+		m.c.OnEvent(*e)
+	}
 }
 
 // eject takes a host out, if so many may be out and m is the one to say so. It reports whether it did.

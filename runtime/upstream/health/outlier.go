@@ -36,7 +36,7 @@ func (m *Monitor) sweep() {
 		m.drop = drop
 	}
 	m.mu.Unlock()
-	m.refresh()
+	m.announce(m.refresh())
 }
 
 // record is how a host did in the last interval.
