@@ -49,7 +49,7 @@ func (r row) judge(t *testing.T, atLeast float64, mayCut bool) {
 	if s := r.fault.share(); s < atLeast {
 		t.Errorf("%.1f %% were answered during the fault, want at least %.0f: %s", s, atLeast, r.fault.refusals())
 	}
-	if out := r.process.Output(); strings.Contains(out, "panic") {
+	if out := r.process.Output(); strings.Contains(out, "panicked") || strings.Contains(out, "panic: ") {
 		t.Errorf("the gateway panicked:\n%s", out)
 	}
 }
