@@ -15,7 +15,7 @@ import (
 // Host is one endpoint as a balancer sees it.
 type Host struct {
 	Name   string // what hashes are taken of: the same endpoint has the same place on every gateway
-	Weight int64  // at least 1; 0 stands for 1
+	Weight int64  // 1 to 65535; 0 stands for 1
 	Load   *Load
 	Since  time.Time // when it joined or came back, for slow start; zero: long ago
 }
@@ -76,40 +76,55 @@ func (e Env) filled() Env {
 	return e
 }
 
-// below returns a random number below n, which is at least 1. The bias of one in 2^32 is below what anybody could measure
-// (Lemire, "Fast Random Integer Generation in an Interval", 2019).
-func (e *Env) below(n int) int { return int(e.Rand() >> 32 * uint64(n) >> 32) }
+// below makes a number below n, which is at least 1, of the upper half of a random one. The bias of n in 2^32 is below what
+// anybody could measure (Lemire, "Fast Random Integer Generation in an Interval", 2019).
+func below(n int, r uint64) int { return int(r >> 32 * uint64(n) >> 32) }
 
-// New makes the balancer that spec asks for; nil asks for leastConnections.
+// maxWeight bounds weights, so that sums and products of them fit.
+const maxWeight = 1<<16 - 1
+
+// New makes the balancer that spec asks for; nil asks for leastConnections. Hosts need a Load wherever it is looked at:
+// leastConnections, leastLatency, and hashes with a bound.
 func New(spec *ir.Balance, hosts []Host, env Env) Balancer {
 	if spec == nil {
 		spec = &ir.Balance{Strategy: ir.BalanceLeastConnections}
 	}
 	hosts = slices.Clone(hosts)
 	for i := range hosts {
-		hosts[i].Weight = max(hosts[i].Weight, 1)
+		hosts[i].Weight = min(max(hosts[i].Weight, 1), maxWeight)
 	}
 	env = env.filled()
-	if len(hosts) == 1 && spec.BoundPercent == 0 {
+	switch len(hosts) {
+	case 0:
+		return nobody{}
+	case 1:
 		return alone{}
 	}
-	ramp := newRamp(spec, hosts, env)
-	switch spec.Strategy {
-	case ir.BalanceRoundRobin:
+	if spec.Strategy == ir.BalanceRoundRobin {
 		return &inTurn{n: len(hosts)}
+	}
+	ramp := newRamp(spec, hosts, env)
+	switch any := newRandom(hosts, ramp, env); spec.Strategy {
 	case ir.BalanceWeighted:
 		return newSmooth(hosts, ramp)
 	case ir.BalanceRandom:
-		return newRandom(hosts, ramp, env)
+		return any
 	case ir.BalanceLeastLatency:
-		return &leastLatency{pair{hosts, ramp, env}}
+		return &leastLatency{pair{any}}
 	case ir.BalanceRingHash:
-		return &hashed{table: newRing(hosts), bound: newBound(spec, hosts), any: newRandom(hosts, ramp, env)}
+		return newHashed(newRing(hosts), spec, any)
 	case ir.BalanceMaglev:
-		return &hashed{table: newMaglev(hosts), bound: newBound(spec, hosts), any: newRandom(hosts, ramp, env)}
+		return newHashed(newMaglev(hosts), spec, any)
+	default:
+		return &leastLoaded{pair{any}}
 	}
-	return &leastLoaded{pair{hosts, ramp, env}}
 }
+
+// nobody is the balancer of no hosts.
+type nobody struct{}
+
+// Pick implements Balancer.
+func (nobody) Pick(Key, Mask) int { return -1 }
 
 // alone is the balancer of a single host.
 type alone struct{}

@@ -1,9 +1,7 @@
 package balance
 
 import (
-	"cmp"
-	"slices"
-	"strconv"
+	"math"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -33,139 +31,107 @@ type table interface {
 	place(key uint64) int
 	step(place int) int
 	host(place int) int
-	size() int
 }
 
 // hashed sends the requests of one key to one host for as long as the host may be chosen and is not over its bound.
 type hashed struct {
 	table table
-	bound *bound
+	bound int64 // percent of the average load that a host may have; 0: no bound
 	any   *random
+	names []uint64 // hashes of the hosts' names
 }
+
+func newHashed(t table, spec *ir.Balance, any *random) *hashed {
+	b := &hashed{table: t, any: any, names: make([]uint64, len(any.hosts))}
+	if spec.BoundPercent > 0 {
+		b.bound = min(max(spec.BoundPercent, 100), 10000)
+	}
+	for i := range any.hosts {
+		b.names[i] = xxhash.Sum64String(any.hosts[i].Name)
+	}
+	return b
+}
+
+// patience is how many places of a table are looked at before all hosts are.
+const patience = 64
 
 // Pick implements Balancer. A host that may not be chosen hands its keys to those behind them in the table, each key to its own
 // successor, so that no single host inherits all of them.
 func (b *hashed) Pick(k Key, out Mask) int {
-	if !k.Set || b.table.size() == 0 {
+	if !k.Set {
 		return b.any.Pick(k, out)
 	}
-	limit := b.bound.limit()
-	fallback := -1
+	limit := b.limit(out)
+	first := -1
 	at := b.table.place(k.Hash)
-	for range min(b.table.size(), patience*len(b.any.hosts)) {
+	for range patience {
 		i := b.table.host(at)
 		at = b.table.step(at)
 		if out.Has(i) {
 			continue
 		}
-		if limit.allows(i) {
+		if limit.allows(&b.any.hosts[i]) {
 			return i
 		}
-		if fallback < 0 {
-			fallback = i // every host is over its bound only for the moments in which their sum moves
+		if first < 0 {
+			first = i
 		}
 	}
-	if fallback < 0 {
-		return b.any.sweep(out) // nearly all of them may not be chosen
-	}
-	return fallback
+	return b.rest(k.Hash, out, limit, first)
 }
 
-// patience is how many places are looked at for each host there is, before the search is given up. Among random places a host
-// stays unseen for so long about once in e^16 searches.
-const patience = 16
+// rest looks at every host, for a key whose neighbourhood in the table belongs to hosts that may not be chosen or are full. It is
+// weighted rendezvous hashing (Schindelhauer, Schomaker, "Weighted Distributed Hash Tables", 2005), so that even then a key stays
+// with its host. first is taken if all are full, which is so only in the moments in which their loads move.
+func (b *hashed) rest(key uint64, out Mask, limit ceiling, first int) int {
+	roomy, least := -1, math.Inf(1)
+	free, leastFree := -1, math.Inf(1)
+	for i := range b.any.hosts {
+		if out.Has(i) {
+			continue
+		}
+		h := &b.any.hosts[i]
+		score := -math.Log(1-fraction(mix(key, b.names[i]))) / float64(h.Weight)
+		if score < leastFree {
+			free, leastFree = i, score
+		}
+		if score < least && limit.allows(h) {
+			roomy, least = i, score
+		}
+	}
+	switch {
+	case roomy >= 0:
+		return roomy
+	case first >= 0:
+		return first
+	}
+	return free
+}
 
-// bound is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, arXiv:1608.01350): no host has more than a
+// ceiling is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, arXiv:1608.01350): no host has more than a
 // multiple of the average of exchanges under way; what is beyond goes to the next one.
-type bound struct {
-	hosts   []Host
-	weights int64
-	percent int64
-}
+type ceiling struct{ total, weights, percent int64 }
 
-func newBound(spec *ir.Balance, hosts []Host) *bound {
-	if spec.BoundPercent <= 0 {
-		return nil
-	}
-	b := &bound{hosts: hosts, percent: max(spec.BoundPercent, 100)}
-	for i := range hosts {
-		b.weights += hosts[i].Weight
-	}
-	return b
-}
-
-// limit takes the average of the moment, with the exchange that is about to begin.
-func (b *bound) limit() ceiling {
-	if b == nil {
+// limit takes the average of the moment, of the hosts that may be chosen, with the exchange that is about to begin.
+func (b *hashed) limit(out Mask) ceiling {
+	if b.bound == 0 {
 		return ceiling{}
 	}
-	total := int64(1)
-	for i := range b.hosts {
-		total += b.hosts[i].Load.Active()
-	}
-	return ceiling{b, total}
-}
-
-// ceiling is what hosts may have at one moment.
-type ceiling struct {
-	*bound
-	total int64
-}
-
-func (c ceiling) allows(i int) bool {
-	if c.bound == nil {
-		return true
-	}
-	// ceil(total * weight/weights * percent/100), without fractions
-	num, den := c.total*c.hosts[i].Weight*c.percent, c.weights*100
-	return c.hosts[i].Load.Active() < (num+den-1)/den
-}
-
-// ring is a hash ring: each host has points on it by its weight, and a key belongs to the next point (Karger et al., 1997).
-type ring []point
-
-type point struct {
-	at   uint64
-	host int32
-}
-
-// Sizes of a ring, in points. The larger the ring the closer the shares are to the weights; Envoy has the same minimum, and a
-// maximum of 8M points, of which this keeps far away since a ring is made anew whenever the hosts change.
-const (
-	minRing      = 1024
-	maxRing      = 1 << 18
-	pointsAWeigh = 128 // points of a host of weight 1, if the ring has room
-)
-
-func newRing(hosts []Host) ring {
-	weights := int64(0)
-	for i := range hosts {
-		weights += hosts[i].Weight
-	}
-	if weights == 0 {
-		return nil
-	}
-	size := min(max(weights*pointsAWeigh, minRing), maxRing)
-	r := make(ring, 0, size+int64(len(hosts)))
-	var name []byte
-	for i := range hosts {
-		n := max(size*hosts[i].Weight/weights, 1)
-		for j := range n {
-			name = strconv.AppendInt(append(append(name[:0], hosts[i].Name...), '#'), j, 10)
-			r = append(r, point{xxhash.Sum64(name), int32(i)})
+	c := ceiling{total: 1, percent: b.bound}
+	for i := range b.any.hosts {
+		if !out.Has(i) {
+			c.total += b.any.hosts[i].Load.Active()
+			c.weights += b.any.hosts[i].Weight
 		}
 	}
-	slices.SortFunc(r, func(a, b point) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(hosts[a.host].Name, hosts[b.host].Name))
-	})
-	return r
+	return c
 }
 
-func (r ring) place(key uint64) int {
-	i, _ := slices.BinarySearchFunc(r, key, func(p point, key uint64) int { return cmp.Compare(p.at, key) })
-	return i % len(r)
+// allows reports whether a host may have another exchange: if it has fewer than ceil(total * its share of the weights * percent).
+func (c ceiling) allows(h *Host) bool {
+	if c.percent == 0 {
+		return true
+	}
+	num, den := c.total*h.Weight*c.percent, c.weights*100
+	return h.Load.Active() < (num+den-1)/den
 }
-
-func (r ring) step(place int) int { return (place + 1) % len(r) }
-func (r ring) host(place int) int { return int(r[place].host) }
-func (r ring) size() int          { return len(r) }

@@ -25,21 +25,27 @@ var epoch = time.Now()
 func (l *Load) Begin() { l.active.Add(1) }
 
 // End notes its end. header is the time from the request sent to the response header; 0 if there was none, which says nothing
-// about latency.
+// about latency, unless there never was one: an endpoint that only fails is not taken for a new one again and again.
 func (l *Load) End(header time.Duration) {
 	l.active.Add(-1)
 	if header > 0 {
 		l.observe(header, time.Since(epoch))
+	} else if l.cost.Load() == 0 {
+		l.observe(unanswered, time.Since(epoch))
 	}
 }
 
-// observe is Finagle's peak EWMA: a latency above the average takes its place at once, one below it pulls it down slowly, by
-// how long ago the last one was. An update that is lost to a concurrent one is no loss.
+// unanswered is the latency of an endpoint that was tried and has not answered yet.
+const unanswered = time.Second
+
+// observe is the peak EWMA of Finagle (com.twitter.finagle.loadbalancer.PeakEwma) and Linkerd: a latency above the average takes
+// its place at once, one below it pulls it down slowly, by how long ago the last one was. Reading decays the average as there,
+// but does not write it back, so that readers share its cache line. An update that is lost to a concurrent one is no loss.
 func (l *Load) observe(took, now time.Duration) {
 	old := math.Float64frombits(l.cost.Load())
 	next := float64(took)
 	if next < old {
-		w := math.Exp(-float64(int64(now)-l.at.Load()) / float64(decay))
+		w := math.Exp(-float64(max(int64(now)-l.at.Load(), 0)) / float64(decay))
 		next = old*w + next*(1-w)
 	}
 	l.cost.Store(math.Float64bits(next))
@@ -49,7 +55,8 @@ func (l *Load) observe(took, now time.Duration) {
 // Active returns how many exchanges are under way.
 func (l *Load) Active() int64 { return l.active.Load() }
 
-// Latency is the average, decayed to now; 0 if nothing is known.
+// Latency is the average, decayed to now; 0 if nothing is known. An endpoint that was tried and never answered counts as if it
+// had taken a second.
 func (l *Load) Latency(now time.Time) time.Duration { return time.Duration(l.latency(now.Sub(epoch))) }
 
 // latency decays what nobody has confirmed for long, so that an endpoint which was slow once is tried again.

@@ -1,50 +1,63 @@
 package balance
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/cespare/xxhash/v2"
 )
 
-// maglevSize is the number of places in the table: a prime, and large enough that the shares of a hundred hosts differ by about
-// one percent (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, section 5.3).
+// maglevSize is the number of places in the table: a prime, and the smaller size of the paper (Eisenbud et al., "Maglev: A Fast
+// and Reliable Software Network Load Balancer", NSDI 2016, sections 3.4 and 5.3). It is far more than a hundred times the hosts
+// of an ordinary upstream, which keeps their shares within a percent of one another.
 const maglevSize = 65537
 
 // maglev is Maglev's lookup table: every host fills the places of its own permutation in turn, as often as its weight says.
 type maglev []int32
 
+// permutation is the order in which a host asks for places.
+type permutation struct {
+	host     int32
+	at, skip uint64 // the place it asks for next, and the way to the one after that
+	owed     int64
+}
+
+// newMaglev goes by the names of the hosts, so that gateways that know them in another order make the same table.
 func newMaglev(hosts []Host) maglev {
-	if len(hosts) == 0 {
-		return nil
+	order := make([]permutation, len(hosts))
+	most := int64(1)
+	for i := range hosts {
+		h := xxhash.Sum64String(hosts[i].Name)
+		order[i] = permutation{host: int32(i), at: h % maglevSize, skip: mix(h, 1)%(maglevSize-1) + 1}
+		most = max(most, hosts[i].Weight)
 	}
+	slices.SortStableFunc(order, func(a, b permutation) int { return cmp.Compare(hosts[a.host].Name, hosts[b.host].Name) })
 	t := make(maglev, maglevSize)
 	for i := range t {
 		t[i] = -1
 	}
-	offset, skip, next := make([]uint64, len(hosts)), make([]uint64, len(hosts)), make([]uint64, len(hosts))
-	most := int64(1)
-	for i := range hosts {
-		h := xxhash.Sum64String(hosts[i].Name)
-		offset[i], skip[i] = h%maglevSize, mix(h, 1)%(maglevSize-1)+1
-		most = max(most, hosts[i].Weight)
-	}
 	// A host takes its turn when what it is owed has added up to a whole one: heavier hosts take more turns (Envoy does the same).
-	owed := make([]int64, len(hosts))
 	for filled := 0; ; {
-		for i := range hosts {
-			if owed[i] += hosts[i].Weight; owed[i] < most {
+		for i := range order {
+			p := &order[i]
+			if p.owed += hosts[p.host].Weight; p.owed < most {
 				continue
 			}
-			owed[i] -= most
-			at := (offset[i] + next[i]*skip[i]) % maglevSize
-			for t[at] >= 0 {
-				next[i]++
-				at = (offset[i] + next[i]*skip[i]) % maglevSize
+			p.owed -= most
+			for t[p.at] >= 0 {
+				p.next()
 			}
-			t[at] = int32(i)
-			next[i]++
+			t[p.at] = p.host
 			if filled++; filled == maglevSize {
 				return t
 			}
 		}
+	}
+}
+
+func (p *permutation) next() {
+	if p.at += p.skip; p.at >= maglevSize {
+		p.at -= maglevSize
 	}
 }
 
@@ -53,4 +66,3 @@ func (t maglev) place(key uint64) int { return int(mix(key, 2) % maglevSize) }
 // step goes through the table by a stride that is prime to its size, so that the keys of one host scatter over all others.
 func (t maglev) step(place int) int { return (place + 7919) % maglevSize }
 func (t maglev) host(place int) int { return int(t[place]) }
-func (t maglev) size() int          { return len(t) }

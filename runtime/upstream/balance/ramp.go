@@ -44,6 +44,14 @@ func (r *ramp) under() (time.Time, bool) {
 	return now, now.Before(r.over)
 }
 
+// weight is what a host counts at a moment that under returned.
+func (r *ramp) weight(h *Host, now time.Time, ramping bool) float64 {
+	if !ramping {
+		return float64(h.Weight)
+	}
+	return float64(h.Weight) * r.share(h, now)
+}
+
 // share is the part of its weight that a host has.
 func (r *ramp) share(h *Host, now time.Time) float64 {
 	if h.Since.IsZero() {

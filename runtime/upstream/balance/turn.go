@@ -11,16 +11,31 @@ type inTurn struct {
 	next atomic.Uint64
 }
 
-// Pick implements Balancer.
+// Pick implements Balancer. The turn goes round the hosts that may be chosen: if it went round all of them, the one behind a host
+// that may not be would get its share.
 func (b *inTurn) Pick(_ Key, out Mask) int {
-	if b.n == 0 {
+	turn := b.next.Add(1) - 1
+	if out == nil {
+		return int(turn % uint64(b.n))
+	}
+	free := 0
+	for i := range b.n {
+		if !out.Has(i) {
+			free++
+		}
+	}
+	if free == 0 {
 		return -1
 	}
-	first := int(b.next.Add(1) % uint64(b.n))
+	left := int(turn % uint64(free))
 	for i := range b.n {
-		if at := (first + i) % b.n; !out.Has(at) {
-			return at
+		if out.Has(i) {
+			continue
 		}
+		if left == 0 {
+			return i
+		}
+		left--
 	}
 	return -1
 }
@@ -49,10 +64,7 @@ func (b *smooth) Pick(_ Key, out Mask) int {
 		if out.Has(i) {
 			continue
 		}
-		w := float64(b.hosts[i].Weight)
-		if ramping {
-			w *= b.ramp.share(&b.hosts[i], now)
-		}
+		w := b.ramp.weight(&b.hosts[i], now, ramping)
 		b.current[i] += w
 		total += w
 		if best < 0 || b.current[i] > b.current[best] {
