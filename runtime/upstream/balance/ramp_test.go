@@ -14,8 +14,15 @@ func TestSlowStartShares(t *testing.T) {
 		age  time.Duration
 		want float64
 	}{
-		{-time.Hour, 0.1}, {0, 0.1}, {time.Second, 0.1}, {time.Minute / 10, 0.1}, {15 * time.Second, 0.25}, {30 * time.Second, 0.5},
-		{59 * time.Second, 59.0 / 60}, {time.Minute, 1}, {time.Hour, 1},
+		{-time.Hour, 0.1},
+		{0, 0.1},
+		{time.Second, 0.1},
+		{time.Minute / 10, 0.1},
+		{15 * time.Second, 0.25},
+		{30 * time.Second, 0.5},
+		{59 * time.Second, 59.0 / 60},
+		{time.Minute, 1},
+		{time.Hour, 1},
 	}
 	clock := testkit.NewClock(time.Time{})
 	hosts := pool(4, 4)

@@ -47,7 +47,10 @@ func newRing(hosts []Host) ring {
 		}
 	}
 	slices.SortFunc(r, func(a, b point) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(hosts[a.host].Name, hosts[b.host].Name))
+		if a.at == b.at { // once in a great while: the same host must win on every gateway
+			return cmp.Compare(hosts[a.host].Name, hosts[b.host].Name)
+		}
+		return cmp.Compare(a.at, b.at)
 	})
 	return r
 }
