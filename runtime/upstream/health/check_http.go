@@ -82,6 +82,8 @@ func overHTTP1(req *http.Request, nc net.Conn) (*http.Response, func(), *checkEr
 			return nil, nil, failed(CheckBroken, "the header of the answer has more than %d bytes", maxCheckHead)
 		case err != nil:
 			return nil, nil, failed(CheckBroken, "read the answer: %w", err)
+		case resp.ProtoMajor != 1:
+			return nil, nil, failed(CheckBroken, "answered by HTTP/%d", resp.ProtoMajor) // net/http reads any
 		case resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
 			bounded.N = 16 * maxCheckBody // chunks of one byte have six of framing; the deadline holds in any case
 			return resp, func() {}, nil
