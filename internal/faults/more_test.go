@@ -123,13 +123,17 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	if len(idle) < 100 {
 		t.Fatalf("only %d idle clients came in", len(idle))
 	}
-	for i := range 50 {
+	const more = 50
+	for i := range more {
 		if err := ask(); err != nil {
 			t.Fatalf("request %d of a client that was served already, with no descriptor left: %v", i, err)
 		}
 	}
 	leave()
+	g.swap() // what had changed meanwhile, or now, is served as soon as files can be opened again
 	testkit.Eventually(t, "new clients are served", func() bool { return g.status("/shaky/new") == http.StatusOK })
+	record(t, nil, fmt.Sprintf("No file descriptors left: with a limit of 160, idle clients opened %d connections, until the gateway could accept no more. "+
+		"A client that was served before got all of its next %d answers; when the idle ones had left, new clients were served.", len(idle), more))
 	if out := g.process.Output(); strings.Contains(out, "panicked") || strings.Contains(out, "panic: ") {
 		t.Errorf("the gateway panicked:\n%s", out)
 	}
@@ -162,6 +166,7 @@ func TestStopUnderLoad(t *testing.T) {
 	testkit.Eventually(t, "the clients are served", func() bool { return g.status("/shaky/x") == http.StatusOK })
 	begin := time.Now()
 	testkit.Eventually(t, "the load runs", func() bool { return time.Since(begin) > span()/2 })
+	g.swap()
 	if err := syscall.Kill(g.process.PID(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +174,7 @@ func TestStopUnderLoad(t *testing.T) {
 	if len(lost) > 0 || served == 0 {
 		t.Errorf("%d requests served, %d lost: %s", served, len(lost), strings.Join(lost, "; "))
 	}
+	record(t, nil, fmt.Sprintf("SIGTERM under load, right after a swap: 32 connections, %d requests answered, %d lost.", served, len(lost)))
 }
 
 // lastClient asks on one connection until the gateway says that an answer was the last, or closes between two requests.

@@ -59,20 +59,30 @@ const (
 	endMark   = "<!-- end of faults -->"
 )
 
-// record puts the table into the document, if one was asked for.
-func record(t *testing.T, rows []row) {
+// What the tests found so far, in their order.
+var (
+	recorded []row
+	facts    []string // what does not fit into the table
+)
+
+// record puts what was found into the document, if one was asked for.
+func record(t *testing.T, rows []row, fact ...string) {
 	t.Helper()
+	recorded, facts = append(recorded, rows...), append(facts, fact...)
 	if *recordIn == "" || t.Failed() {
 		return
 	}
 	var b strings.Builder
 	b.WriteString("| fault | answered 200 before / during / after | refused meanwhile | p50, p99 before | p50, p99 during | slowest during | last failure after mending | route beside it |\n")
 	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
-	for _, r := range rows {
+	for _, r := range recorded {
 		fmt.Fprintf(&b, "| %s | %.1f / %.1f / %.1f %% of %d, %d, %d | %s | %s, %s | %s, %s | %s | %s | %.2f %% of %d |\n",
 			r.name, r.calm.share(), r.fault.share(), r.after.share(), len(r.calm), len(r.fault), len(r.after), orNone(r.fault.refusals()),
 			ms(r.calm.quantile(0.5)), ms(r.calm.quantile(0.99)), ms(r.fault.quantile(0.5)), ms(r.fault.quantile(0.99)), ms(r.fault.quantile(1)),
 			ms(r.back), r.steady.share(), len(r.steady))
+	}
+	for _, f := range facts {
+		b.WriteString("\n" + f + "\n")
 	}
 	doc, err := os.ReadFile(*recordIn)
 	if err != nil {
