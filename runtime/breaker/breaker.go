@@ -28,8 +28,8 @@ func (s State) String() string { return [...]string{"closed", "half_open", "open
 // Change is a change of state, with the numbers that led to it.
 type Change struct {
 	From, To            State
-	Calls, Failed, Slow int64         // in the window, or since the breaker was half open
-	OpenFor             time.Duration // if To is Open
+	Calls, Failed, Slow int64         // in the window, or since the breaker was half open; 0 if it became that because its time was up
+	OpenFor             time.Duration // if To is Open; before jitter
 }
 
 // Env is what a breaker asks the world, and whom it tells. Every field may be nil.
@@ -70,13 +70,13 @@ func New(s ir.Breaker, env Env) *Breaker {
 		env.Rand = rand.Uint64
 	}
 	b := &Breaker{s: s, env: env}
-	b.window.width = max(ms(s.Window)/buckets, time.Millisecond)
+	b.window.start, b.window.width = env.Now(), max(ms(s.Window)/buckets, time.Millisecond)
 	return b
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// Call is a call that was let through. Done or Cancel ends it, once.
+// Call is a call that was let through. Done or Cancel ends it, once. On its zero value both do nothing.
 type Call struct {
 	b     *Breaker
 	era   uint32
@@ -102,7 +102,7 @@ func (b *Breaker) Allow() (c Call, wait time.Duration, ok bool) {
 		return Call{b: b, era: b.era}, 0, true
 	}
 	if b.inFlight >= b.room(now) {
-		return Call{}, b.step(), false
+		return Call{}, b.step() - now.Sub(b.began)%b.step(), false
 	}
 	b.inFlight++
 	return Call{b: b, era: b.era, trial: true}, 0, true
@@ -116,12 +116,15 @@ func (b *Breaker) step() time.Duration { return max(ms(b.s.HalfOpenRampFor)/ramp
 
 // room is how many calls may be under way at a time: 1, 2, 4, ...
 func (b *Breaker) room(now time.Time) int64 {
-	return 1 << min(int64(now.Sub(b.began)/b.step()), 30)
+	return 1 << min(max(now.Sub(b.began)/b.step(), 0), 30)
 }
 
 // Done says how the call went: whether it failed, and how long the response header took, 0 if there was none.
 func (c Call) Done(failed bool, header time.Duration) {
 	b := c.b
+	if b == nil {
+		return
+	}
 	one := tally{calls: 1}
 	if failed {
 		one.failed = 1
@@ -159,7 +162,8 @@ func (c Call) Cancel() {
 	}
 }
 
-// count adds a call of a closed breaker, and opens it if that was one too many.
+// count adds a call of a closed breaker, and opens it if that was one too many. A call that went well opens nothing, even if it
+// is the one that makes the calls enough to decide: the next one that does not will.
 func (b *Breaker) count(one tally) {
 	now := b.env.Now()
 	b.window.add(now, one)
@@ -194,8 +198,8 @@ func (b *Breaker) judge() {
 	}
 }
 
-// open opens the breaker: for twice as long as the last time if it had hardly closed again. A few percent of jitter keep the
-// gateways of a fleet from trying at the same moment.
+// open opens the breaker: for twice as long as the last time if it had been closed for less than a window. It stays so for up to
+// a tenth longer, which keeps the gateways of a fleet from trying at the same moment.
 func (b *Breaker) open(now time.Time, t tally) {
 	if b.openFor == 0 || State(b.state.Load()) == Closed && now.Sub(b.closed) >= ms(b.s.Window) {
 		b.openFor = ms(b.s.OpenFor)
@@ -226,14 +230,24 @@ func (b *Breaker) State() State { return State(b.state.Load()) }
 
 // Status describes the breaker.
 type Status struct {
-	State  string `json:"state"`
-	Calls  int64  `json:"calls"` // in the window
-	Failed int64  `json:"failed"`
-	Slow   int64  `json:"slow"`
+	State  string    `json:"state"` // "closed", "half_open" or "open"
+	Calls  int64     `json:"calls"` // in the window; half open: since then
+	Failed int64     `json:"failed"`
+	Slow   int64     `json:"slow"`
+	Until  time.Time `json:"until,omitzero"` // open: when calls are let through again
 }
 
 // Status describes the breaker for people.
 func (b *Breaker) Status() Status {
-	t := b.window.sum(b.env.Now())
-	return Status{State: b.State().String(), Calls: t.calls, Failed: t.failed, Slow: t.slow}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out, t := Status{State: b.State().String()}, b.window.sum(b.env.Now())
+	switch b.State() {
+	case Open:
+		out.Until = b.until
+	case HalfOpen:
+		t = b.trial
+	}
+	out.Calls, out.Failed, out.Slow = t.calls, t.failed, t.slow
+	return out
 }

@@ -11,6 +11,7 @@ const buckets = 10
 // window counts the calls of the last while. Counting takes no lock: a call that comes while its bucket turns over may be lost,
 // or counted with the bucket before, which is one call in the ten thousands at worst.
 type window struct {
+	start time.Time     // periods count from here, on the monotonic clock: a clock that is set does not move the window
 	width time.Duration // of one bucket
 	ring  [buckets]bucket
 }
@@ -20,13 +21,16 @@ type bucket struct {
 	calls, failed, slow atomic.Int64
 }
 
-// now is the period that a moment lies in.
-func (w *window) now(t time.Time) int64 { return t.UnixNano() / int64(w.width) }
+// now is the period that a moment lies in; the first ones lie in 0.
+func (w *window) now(t time.Time) int64 { return max(int64(t.Sub(w.start)/w.width), 0) }
 
 func (w *window) add(t time.Time, one tally) {
 	period := w.now(t)
 	b := &w.ring[period%buckets]
-	if old := b.period.Load(); old != period && b.period.CompareAndSwap(old, period) {
+	switch old := b.period.Load(); {
+	case old > period:
+		return // it took longer than the window to come here
+	case old < period && b.period.CompareAndSwap(old, period):
 		b.calls.Store(0)
 		b.failed.Store(0)
 		b.slow.Store(0)
@@ -55,6 +59,7 @@ func (w *window) sum(t time.Time) tally {
 	return out
 }
 
+// clear forgets all calls.
 func (w *window) clear() {
 	for i := range w.ring {
 		w.ring[i].period.Store(-buckets)
