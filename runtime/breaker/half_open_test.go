@@ -97,6 +97,23 @@ func TestBreakerHalfOpenToleratesItsShare(t *testing.T) {
 	b.is(Open)
 }
 
+// What was before it closed does not count, even if the window still reaches back to it.
+func TestBreakerClosesWithAnEmptyWindow(t *testing.T) {
+	s := settings
+	s.OpenFor, s.HalfOpenRampFor = 1000, 1000
+	b := setUp(t, s)
+	b.calls(20, true, 0)
+	b.clock.Advance(time.Second)
+	call := b.pass()
+	b.clock.Advance(time.Second)
+	call.Done(false, 0)
+	b.is(Closed)
+	b.calls(19, true, 0)
+	b.is(Closed)
+	b.calls(1, true, 0)
+	b.is(Open)
+}
+
 // Having been closed for a window makes up for openings before.
 func TestBreakerForgivesAfterAWindow(t *testing.T) {
 	for _, c := range []struct {
@@ -141,10 +158,14 @@ func TestBreakerEras(t *testing.T) {
 	late[40].Cancel()
 	b.is(HalfOpen)
 	b.refused(2 * time.Second)
+	b.clock.Advance(2 * time.Second)
+	hung := b.pass() // beside the other one
 	trial.Done(true, 0)
 	b.is(Open)
 	b.clock.Advance(10 * time.Second)
 	next := b.pass() // half open again
+	hung.Cancel()    // of the time before: its place is not one of these
+	b.refused(2 * time.Second)
 	late[41].Done(false, 0)
 	if got := b.Status(); got.Calls != 0 || got.State != "half_open" {
 		t.Errorf("status is %+v", got)

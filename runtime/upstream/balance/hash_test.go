@@ -126,6 +126,19 @@ func TestRingDisruptionIsMinimal(t *testing.T) {
 	}
 }
 
+// A key behind the last point belongs to the first one; one at a point to that one.
+func TestRingIsRound(t *testing.T) {
+	r := ring{{10, 0}, {20, 1}, {30, 2}}
+	for key, want := range map[uint64]int{0: 0, 10: 0, 11: 1, 20: 1, 30: 2, 31: 0, math.MaxUint64: 0} {
+		if got := r.host(r.place(key)); got != want {
+			t.Errorf("key %d belongs to %d, want %d", key, got, want)
+		}
+	}
+	if got := r.step(2); got != 0 {
+		t.Errorf("behind the last point is %d", got)
+	}
+}
+
 func TestRingIsBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		weights []int64
@@ -303,6 +316,39 @@ func bounded(t *testing.T, strategy string, weights []int64, percent int64, out 
 		most := math.Ceil(c*float64(len(active))*float64(weights[i])/sum - 1e-9)
 		if got := float64(hosts[i].Load.Active()); got > most {
 			t.Fatalf("host %d has %v of %d exchanges, want at most %v", i, got, len(active), most)
+		}
+	}
+}
+
+// A key leaves its host when the exchange that begins would be one too many, not before. The average counts that exchange.
+func TestBoundedLoadPassesOverTheFull(t *testing.T) {
+	cases := []struct {
+		own, other int // exchanges under way
+		percent    int64
+		stays      bool
+	}{
+		{0, 0, 100, true},  // ceil(1/2) = 1
+		{1, 0, 100, false}, // ceil(2/2) = 1
+		{1, 1, 100, true},  // ceil(3/2) = 2
+		{2, 0, 200, true},  // ceil(2 * 3/2) = 3
+		{4, 4, 125, true},  // ceil(1.25 * 9/2) = 6
+		{6, 2, 125, false}, // the same
+		{5, 3, 125, true},
+	}
+	for _, strategy := range []string{ir.BalanceRingHash, ir.BalanceMaglev} {
+		for _, c := range cases {
+			hosts := pool(1, 1)
+			b := New(&ir.Balance{Strategy: strategy, BoundPercent: c.percent}, hosts, seeded(1))
+			own := b.Pick(key(1), nil)
+			for range c.own {
+				hosts[own].Load.Begin()
+			}
+			for range c.other {
+				hosts[1-own].Load.Begin()
+			}
+			if got := b.Pick(key(1), nil); (got == own) != c.stays {
+				t.Errorf("%s: %d and %d under way, %d percent: goes to its own host: %t, want %t", strategy, c.own, c.other, c.percent, got == own, c.stays)
+			}
 		}
 	}
 }

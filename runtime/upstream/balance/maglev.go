@@ -63,6 +63,6 @@ func (p *permutation) next() {
 
 func (t maglev) place(key uint64) int { return int(mix(key, 2) % maglevSize) }
 
-// step goes through the table by a stride that is prime to its size, so that the keys of one host scatter over all others.
-func (t maglev) step(place int) int { return (place + 7919) % maglevSize }
+// step goes to the next place, which belongs to any other host as likely as to another: permutations are random.
+func (t maglev) step(place int) int { return (place + 1) % maglevSize }
 func (t maglev) host(place int) int { return int(t[place]) }
