@@ -77,8 +77,8 @@ func TestSlowStartTraffic(t *testing.T) {
 				env.Now = clock.Now
 				b := New(&ir.Balance{Strategy: strategy, SlowStart: 60_000}, hosts, env)
 				clock.Advance(c.age)
-				fits(t, count(b, 3, 50_000, nil), []float64{1, 2, 2 * c.share})
-				fits(t, count(b, 3, 50_000, without(0)), []float64{0, 2, 2 * c.share})
+				fits(t, count(b, 3, 20_000, nil), []float64{1, 2, 2 * c.share})
+				fits(t, count(b, 3, 20_000, without(0)), []float64{0, 2, 2 * c.share})
 			})
 		}
 	}

@@ -21,7 +21,7 @@ func TestRandomIsByWeight(t *testing.T) {
 						want[i] = 0
 					}
 				}
-				fits(t, count(b, len(weights), 100_000, out), want)
+				fits(t, count(b, len(weights), 30_000, out), want)
 			})
 		}
 	}
