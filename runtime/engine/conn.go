@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/suuupra/gateway/runtime/engine/exchange"
+	"github.com/suuupra/gateway/runtime/engine/h2"
 	"github.com/suuupra/gateway/runtime/engine/http1"
 	"github.com/suuupra/gateway/runtime/engine/wire"
 	"github.com/suuupra/gateway/runtime/httpmsg"
@@ -38,7 +39,8 @@ type conn struct {
 	link     link
 	scheme   string
 	peer     netip.AddrPort
-	h2       bool // TLS agreed on HTTP/2
+	h2       bool                    // TLS agreed on HTTP/2
+	multi    atomic.Pointer[h2.Conn] // not nil while it speaks it
 
 	set      *Settings
 	limits   http1.Limits
@@ -88,6 +90,10 @@ func (c *conn) serve(overLimit bool) {
 		return
 	}
 	if !c.open() {
+		return
+	}
+	if c.speaksHTTP2() {
+		c.serveHTTP2()
 		return
 	}
 	wait := c.set.Timeouts.ReadHeader // a client that connects is about to ask
@@ -289,6 +295,9 @@ func (c *conn) kill() {
 	c.state.Store(connClosed)
 	if x := c.exchange.Load(); x != nil {
 		x.Cancel()
+	}
+	if multi := c.multi.Load(); multi != nil {
+		multi.Kill()
 	}
 	c.wire.Interrupt()
 	_ = c.wire.Sever()

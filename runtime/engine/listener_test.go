@@ -200,12 +200,7 @@ func TestHalfOpenHandshakesAreBounded(t *testing.T) {
 			t.Errorf("hook got %q", got)
 		}
 	}
-	for until := time.Now().Add(10 * time.Second); srv.Stats().Open != 5; {
-		if time.Now().After(until) {
-			t.Fatalf("%d connections are open", srv.Stats().Open)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "5 connections are open", func() bool { return srv.Stats().Open == 5 })
 	for _, c := range open {
 		_ = c.Close()
 	}
@@ -214,12 +209,7 @@ func TestHalfOpenHandshakesAreBounded(t *testing.T) {
 			t.Errorf("hook got %q", got)
 		}
 	}
-	for until := time.Now().Add(10 * time.Second); srv.Stats().Open != 0; {
-		if time.Now().After(until) {
-			t.Fatalf("%d connections are open", srv.Stats().Open)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "0 connections are open", func() bool { return srv.Stats().Open == 0 })
 	c, err := tls.Dial("tcp", addr, config)
 	if err != nil {
 		t.Fatal(err)

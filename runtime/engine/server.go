@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/engine/h2"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -56,10 +57,11 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
-	stopping  atomic.Bool   // nothing is accepted any more, and each response says that its connection ends with it
-	draining  atomic.Bool   // and a connection that waits for a request is closed
-	over      bool          // empty is closed
-	empty     chan struct{} // closed when stopping and the last connection is gone
+	http2     map[http2Terms]*h2.Server // made when a client first speaks it
+	stopping  atomic.Bool               // nothing is accepted any more, and each response says that its connection ends with it
+	draining  atomic.Bool               // and a connection that waits for a request is closed
+	over      bool                      // empty is closed
+	empty     chan struct{}             // closed when stopping and the last connection is gone
 
 	open    atomic.Int64
 	active  atomic.Int64
@@ -75,7 +77,7 @@ func New(h Handler, s Settings, hooks Hooks) *Server {
 	base, cancel := context.WithCancel(context.Background())
 	srv := &Server{
 		handler: h, hooks: hooks, base: base, cancel: cancel,
-		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
+		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, http2: map[http2Terms]*h2.Server{},
 		empty: make(chan struct{}), sweeper: make(chan struct{}, 1), swept: make(chan struct{}),
 	}
 	srv.settings.Store(&s)
@@ -93,7 +95,15 @@ type Stats struct {
 }
 
 // Stats counts connections and exchanges.
-func (s *Server) Stats() Stats { return Stats{Open: s.open.Load(), Active: s.active.Load()} }
+func (s *Server) Stats() Stats {
+	n := Stats{Open: s.open.Load(), Active: s.active.Load()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.http2 {
+		n.Active += h.Active()
+	}
+	return n
+}
 
 // Serve accepts connections until the server shuts down or the listener is closed, and then returns nil. When accepting fails it
 // waits a little and tries again.
@@ -193,6 +203,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	select {
 	case <-s.empty:
 		s.cancel()
+		s.closeHTTP2()
 		<-s.swept
 		return nil
 	case <-ctx.Done():
@@ -210,6 +221,9 @@ func (s *Server) stop() {
 	}
 	for l := range s.listeners {
 		_ = l.Close()
+	}
+	for _, h := range s.http2 {
+		h.Drain()
 	}
 	s.checkOver()
 }
@@ -238,6 +252,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	<-s.empty
+	s.closeHTTP2()
 	<-s.swept
 }
 
@@ -248,6 +263,10 @@ func (s *Server) CancelBefore(t time.Time, spread time.Duration) int {
 	defer s.mu.Unlock()
 	n := 0
 	for c := range s.conns {
+		if multi := c.multi.Load(); multi != nil {
+			n += multi.CancelBefore(t, spread)
+			continue
+		}
 		x := c.exchange.Load()
 		if x == nil || !x.Began().Before(t) || x.Err() != nil {
 			continue

@@ -1,0 +1,152 @@
+package h2
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/suuupra/gateway/runtime/engine/exchange"
+)
+
+const prefaceText = http2.ClientPreface
+
+// Conn is one connection as the standard library's server sees it. It watches the frames that come in, and ends a connection whose
+// client sends more of those that cost the server something, and the client nothing, than any client has use for.
+type Conn struct {
+	net.Conn
+	server *Server
+	link   Link
+	base   context.Context
+
+	in    frames
+	meter meter
+	ahead []byte // left of link.Ahead, or of buf
+	buf   []byte
+
+	out     sync.Mutex // orders what the server writes and our own last word
+	sent    frames
+	calming bool // the last word is due as soon as no frame is half written
+
+	mu        sync.Mutex
+	exchanges map[*exchange.Context]struct{}
+	spared    bool // the server has asked once to close it while draining
+	once      sync.Once
+	over      chan struct{} // closed when the connection is
+}
+
+// readSize is how much is read at a time: a frame's header alone would cost a system call each.
+const readSize = 4 << 10
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.read(p)
+	if n > 0 {
+		c.in.feed(p[:n], func(h header) { c.meter.came(h, time.Now()) })
+		if c.meter.flood != "" {
+			return 0, c.calm(c.meter.flood)
+		}
+	}
+	return n, err
+}
+
+func (c *Conn) read(p []byte) (int, error) {
+	if c.link.Ahead != nil {
+		c.ahead, c.link.Ahead = c.link.Ahead, nil
+	}
+	if len(c.ahead) == 0 {
+		if len(p) >= readSize {
+			return c.Conn.Read(p)
+		}
+		if c.buf == nil {
+			c.buf = make([]byte, readSize)
+		}
+		n, err := c.Conn.Read(c.buf)
+		if n == 0 {
+			return 0, err
+		}
+		c.ahead = c.buf[:n] // an error comes again
+	}
+	n := copy(p, c.ahead)
+	c.ahead = c.ahead[n:]
+	return n, nil
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.out.Lock()
+	defer c.out.Unlock()
+	n, err := c.Conn.Write(p)
+	useful := false
+	c.sent.feed(p[:n], func(h header) { useful = useful || h.kind == http2.FrameData || h.kind == http2.FrameHeaders })
+	if useful {
+		c.meter.answered.Store(true)
+	}
+	if c.calming {
+		c.lastWord()
+	}
+	return n, err
+}
+
+// floodError is what the server reads from a connection that was ended.
+type floodError struct{ kind string }
+
+// Error implements error.
+func (e floodError) Error() string { return "too many frames: " + e.kind }
+
+// calm ends the connection, and says why (RFC 9113 section 10.5).
+func (c *Conn) calm(kind string) error {
+	if refused := c.server.c.Refused; refused != nil {
+		refused(400, kind, c.link.Peer)
+	}
+	c.out.Lock()
+	c.calming = true
+	c.lastWord()
+	c.out.Unlock()
+	return floodError{kind}
+}
+
+// lastWord sends GOAWAY if no frame is half written. The caller holds out.
+func (c *Conn) lastWord() {
+	if c.sent.within() {
+		return
+	}
+	c.calming = false
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_ = http2.NewFramer(c.Conn, nil).WriteGoAway(c.meter.last, http2.ErrCodeEnhanceYourCalm, nil)
+}
+
+// Close implements net.Conn. The standard library closes idle connections as soon as it is told to shut down, while the goodbye
+// that it sends them, and a request that is under way to us, need the connection for a moment more: the first time is let pass.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	spare := c.server.draining.Load() && !c.spared
+	c.spared = true
+	c.mu.Unlock()
+	if spare {
+		time.AfterFunc(settleTimeout, func() {
+			if c.idle() {
+				c.end()
+			}
+		})
+		return nil
+	}
+	return c.end()
+}
+
+func (c *Conn) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.exchanges) == 0
+}
+
+// end closes the connection for good.
+func (c *Conn) end() (err error) {
+	c.once.Do(func() {
+		err = c.Conn.Close()
+		close(c.over)
+	})
+	return err
+}
