@@ -125,7 +125,7 @@ func TestHandshakeFails(t *testing.T) {
 				if _, err := c.Write([]byte{b}); err != nil {
 					return
 				}
-				time.Sleep(20 * time.Millisecond) // the pace of the client: all together takes longer than a handshake may
+				<-time.After(20 * time.Millisecond) // the pace of the client: all together takes longer than a handshake may
 			}
 		}},
 		{"an old version", "version", shake(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })},

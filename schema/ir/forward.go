@@ -21,7 +21,7 @@ const (
 // Conditions under which an attempt is repeated.
 const (
 	RetryConnectFailure = "connectFailure" // no connection, or nothing was sent: harmless with any method
-	RetryReset          = "reset"          // the connection ended before the response began
+	RetryReset          = "reset"          // the connection ended before the response began, or what came was none
 	RetryTimeout        = "timeout"        // the attempt's own timeout ran out before the response began
 	RetryRefusedStream  = "refusedStream"  // HTTP/2: the server said it did not look at the request
 	RetryStatus5xx      = "5xx"            // any 5xx status

@@ -391,7 +391,7 @@ type BodyLimit struct {
 type Retry struct {
 	// Repetitions beside the first attempt. 0 switches retries off, where a lower layer has them. Default: 2.
 	Attempts *int64 `json:"attempts,omitempty"`
-	// What is repeated. connectFailure: no connection. refusedStream: the server says it did not look at the request (HTTP/2). reset: the connection ended before the response began. timeout: perTryTimeout ran out. gatewayError: status 502, 503 or 504. 5xx: any of them. 429: that status. Default: [connectFailure, refusedStream, reset, gatewayError].
+	// What is repeated. connectFailure: no connection. refusedStream: the server says it did not look at the request (HTTP/2). reset: the connection ended before the response began, or what came was no response. timeout: perTryTimeout ran out. gatewayError: status 502, 503 or 504. 5xx: any of them. 429: that status. Default: [connectFailure, refusedStream, reset, gatewayError].
 	On []string `json:"on,omitempty"`
 	// How long one attempt may take to its response header. Absent: the route's timeouts alone hold.
 	PerTryTimeout *Duration `json:"perTryTimeout,omitempty"`
@@ -425,7 +425,7 @@ func (t *Retry) ApplyDefaults() {
 	t.Budget.ApplyDefaults()
 }
 
-// Backoff: the pause before a repetition: a random time up to a bound that doubles with each. A Retry-After of the server is obeyed, within max.
+// Backoff: the pause before a repetition: a random time up to a bound that doubles with each. A Retry-After of the server is waited for; where it is longer than max, the response is handed on in place of a repetition.
 type Backoff struct {
 	// The bound before the first repetition. Default: 25ms.
 	Base *Duration `json:"base,omitempty"`

@@ -150,7 +150,7 @@ func (c *call) failed(err error) outcome {
 		o.why = ir.RetryConnectFailure
 	case o.reason == timedOut:
 		o.why = ir.RetryTimeout
-	case o.reason == wasReset:
+	case o.reason == wasReset, o.reason == badResponse:
 		o.why = ir.RetryReset
 	}
 	return o

@@ -5,12 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
-	"net/http"
-	"net/textproto"
-	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +23,7 @@ type stream2 struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer // strikes when the upstream has had its time
 	body   *body2      // of the request; nil: none
-	resp   *http.Response
+	resp   *upstream.Reply
 	buf    *[uplinkSize]byte
 
 	mu     sync.Mutex // orders 1xx responses, which the connection's reader hands on, and the end
@@ -44,13 +39,13 @@ func (c *call) send2() (harmless bool, err error) {
 	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
 	s.timer = time.AfterFunc(time.Hour, func() { s.cancel(os.ErrDeadlineExceeded) })
 	s.timer.Stop()
-	req := s.request()
+	m := s.message()
 	if c.whole {
 		s.within(c.t.header, c.trying.by)
 	} else {
 		s.within(0, c.trying.by)
 	}
-	resp, err := c.conn.RoundTrip(req, s.pass)
+	resp, err := c.conn.RoundTrip(s.ctx, m, s.pass)
 	if err != nil {
 		err = s.explain(err)
 		stale := errors.Is(err, wire.ErrStale) && (s.body == nil || !s.body.touched.Load())
@@ -62,61 +57,36 @@ func (c *call) send2() (harmless bool, err error) {
 	s.mu.Unlock()
 	s.resp = resp
 	c.x.Timings.UpstreamHeader = time.Now()
-	c.resp.Status, c.resp.ContentLength = resp.StatusCode, resp.ContentLength
-	c.resp.Header.Fields = fieldsOf(resp.Header)
+	c.resp.Status, c.resp.Header, c.resp.ContentLength = resp.Status, resp.Header, resp.Length
 	return false, nil
 }
 
-// request says over HTTP/2 what the head in out says over HTTP/1.1, so that there is one account of what goes upstream.
-func (s *stream2) request() *http.Request {
+// message says over HTTP/2 what the head in out says over HTTP/1.1, so that there is one account of what goes upstream.
+func (s *stream2) message() *upstream.Message {
 	c := s.c
-	head := string((*c.out)[:c.head])
-	line, rest, _ := strings.Cut(head, "\r\n")
-	target := strings.TrimSuffix(line[len(c.r.Method)+1:], " HTTP/1.1")
-	path, query, _ := strings.Cut(target, "?")
-	req := &http.Request{
-		Method: c.r.Method, Header: http.Header{"User-Agent": {""}}, // unless there is one, none is sent
-		URL:           &url.URL{Scheme: c.t.up.Spec().Scheme, Opaque: path, RawQuery: query},
-		ContentLength: c.r.ContentLength,
-	}
+	line, rest, _ := strings.Cut(string((*c.out)[:c.head]), "\r\n")
+	m := &upstream.Message{Method: c.r.Method, Length: c.r.ContentLength, Fields: make([]httpmsg.Field, 0, len(c.r.Header.Fields)+8)}
+	m.Path, m.RawQuery, _ = strings.Cut(strings.TrimSuffix(line[len(c.r.Method)+1:], " HTTP/1.1"), "?")
 	for field := range strings.SplitSeq(strings.TrimSuffix(rest, "\r\n\r\n"), "\r\n") {
 		name, value, _ := strings.Cut(field, ": ")
-		switch textproto.CanonicalMIMEHeaderKey(name) {
-		case "Host":
-			req.Host, req.URL.Host = value, value
-		case "User-Agent":
-			req.Header["User-Agent"] = []string{value}
-		case "Content-Length", "Transfer-Encoding", "Connection":
+		switch strings.ToLower(name) {
+		case "host":
+			m.Host = value
+		case "content-length", "transfer-encoding", "connection":
+		case "trailer":
+			for name := range strings.SplitSeq(value, ",") {
+				m.Trailers = append(m.Trailers, strings.TrimSpace(name))
+			}
 		default:
-			req.Header.Add(name, value)
+			m.Fields = append(m.Fields, httpmsg.Field{Name: name, Value: value})
 		}
 	}
 	if c.r.Body != nil {
 		s.body = &body2{s: s, ahead: *bytes.NewReader((*c.out)[c.head:])}
-		req.Body = s.body
-		for _, names := range c.r.Header.Values("Trailer") { // those that are not announced cannot be sent
-			for name := range strings.SplitSeq(names, ",") {
-				if req.Trailer == nil {
-					req.Trailer = http.Header{}
-				}
-				req.Trailer[textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))] = nil
-			}
-		}
-		s.body.trailer = req.Trailer
-		req.Header.Del("Trailer") // it is made of the above
+		m.Body = s.body
+		m.Trailer = func() *httpmsg.Header { return c.r.Trailer }
 	}
-	return req.WithContext(s.ctx)
-}
-
-// fieldsOf lists a header, by name: HTTP/2 keeps no order between fields of different names.
-func fieldsOf(h http.Header) []httpmsg.Field {
-	fields := make([]httpmsg.Field, 0, len(h)+2)
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		for _, value := range h[name] {
-			fields = append(fields, httpmsg.Field{Name: name, Value: value})
-		}
-	}
-	return fields
+	return m
 }
 
 // within gives the upstream time: after, and no longer than by. Zero stands for no bound.
@@ -149,7 +119,7 @@ func (s *stream2) explain(err error) error {
 }
 
 // pass hands a 1xx response on.
-func (s *stream2) pass(status int, h textproto.MIMEHeader) error {
+func (s *stream2) pass(status int, h *httpmsg.Header) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.passed++; s.ended || s.passed > maxInformational {
@@ -159,7 +129,7 @@ func (s *stream2) pass(status int, h textproto.MIMEHeader) error {
 		return nil
 	}
 	s.c.informed = true
-	if s.c.w.Informational(status, &httpmsg.Header{Fields: fieldsOf(http.Header(h))}) != nil {
+	if s.c.w.Informational(status, h) != nil {
 		return httpmsg.ErrClientClosed
 	}
 	return nil
@@ -180,14 +150,6 @@ func (s *stream2) next() ([]byte, error) {
 		err = s.explain(err)
 	}
 	return nil, err
-}
-
-// trailer is what came behind the body.
-func (s *stream2) trailer() *httpmsg.Header {
-	if len(s.resp.Trailer) == 0 {
-		return nil
-	}
-	return &httpmsg.Header{Fields: fieldsOf(s.resp.Trailer)}
 }
 
 // end ends the stream, and returns what was wrong with the client's body. Nothing of the exchange is used afterwards.
@@ -213,8 +175,7 @@ func (s *stream2) end() error {
 
 // body2 is the body of a request as the connection reads it: what was gathered, then the client's.
 type body2 struct {
-	s       *stream2
-	trailer http.Header
+	s *stream2
 
 	mu    sync.Mutex // held while something is read
 	ahead bytes.Reader
@@ -259,14 +220,6 @@ func (b *body2) over() error {
 	c := b.s.c
 	if b.sent.Swap(true) {
 		return io.EOF
-	}
-	if c.r.Trailer != nil && b.trailer != nil {
-		for _, f := range c.r.Trailer.Fields {
-			name := textproto.CanonicalMIMEHeaderKey(f.Name)
-			if values, announced := b.trailer[name]; announced {
-				b.trailer[name] = append(values, f.Value)
-			}
-		}
 	}
 	if !c.whole {
 		b.s.bodySent()

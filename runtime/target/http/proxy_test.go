@@ -47,7 +47,9 @@ func (p *proxy) Respond(_ context.Context, x *policy.Exchange, r *httpmsg.Respon
 	}
 }
 
-func (p *proxy) Streams(context.Context, *policy.Exchange, *httpmsg.Response) []policy.Stream { return p.streams }
+func (p *proxy) Streams(context.Context, *policy.Exchange, *httpmsg.Response) []policy.Stream {
+	return p.streams
+}
 
 // Serve does what the gateway does around a target.
 func (p *proxy) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {

@@ -43,7 +43,7 @@ func (c *call) respond() *policy.Reject {
 
 func (c *call) trailer() *httpmsg.Header {
 	if c.h2 != nil {
-		return c.h2.trailer()
+		return c.h2.resp.Trailer()
 	}
 	return c.conn.Body.Trailer
 }
