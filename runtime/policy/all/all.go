@@ -5,11 +5,13 @@ package all
 import (
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/policy/bodylimit"
+	"github.com/suuupra/gateway/runtime/policy/compression"
 )
 
 // Kinds returns every policy kind in the order in which requests meet them.
 func Kinds() []policy.Kind {
 	return []policy.Kind{
 		bodylimit.Kind,
+		compression.Kind,
 	}
 }
