@@ -29,12 +29,13 @@ func (g *Gateway) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpms
 	if reject != nil && reject.Code == httpmsg.ErrClientClosed.Code && s.Ended() {
 		reject = errEnded
 	}
-	if reject != nil && !w.Started() {
+	refused := reject != nil && !w.Started()
+	if refused {
 		g.refuse(w, x, reject)
 	}
 	status := w.Status()
-	if status == 0 && reject != nil {
-		status = reject.Status
+	if refused || status == 0 && reject != nil {
+		status = reject.Status // gRPC is told in other words
 	}
 	g.finish(x, status, w)
 	g.record(s, x, status, reject, w)
@@ -190,6 +191,10 @@ func (g *Gateway) own(x *exchange, w httpmsg.ResponseWriter) *policy.Reject {
 
 // refuse turns a refusal into a response. This is the one place where that happens.
 func (g *Gateway) refuse(w httpmsg.ResponseWriter, x *exchange, reject *policy.Reject) {
+	if speaksGRPC(x.Request) {
+		refuseGRPC(w, x, reject)
+		return
+	}
 	body := httpmsg.AppendProblem(nil, reject.Status, reject.Code, reject.Detail)
 	resp := &httpmsg.Response{Status: reject.Status, ContentLength: int64(len(body))}
 	resp.Header.Fields = append(resp.Header.Fields, reject.Header...)

@@ -39,6 +39,7 @@ type Reply struct {
 	Header httpmsg.Header
 	Length int64 // -1: unknown
 	Body   io.ReadCloser
+	Ended  bool // with the header: nothing follows, not even trailers
 	resp   *http.Response
 }
 
@@ -85,6 +86,7 @@ func (c *Conn) RoundTrip(ctx context.Context, m *Message, informational func(sta
 		return nil, err
 	}
 	r := &Reply{Status: resp.StatusCode, Header: httpmsg.Header{Fields: fieldsOf(resp.Header)}, Length: resp.ContentLength, Body: resp.Body, resp: resp}
+	r.Ended = r.Length == 0 && len(resp.Header["Content-Length"]) == 0 // nobody said so: the stream did
 	if len(resp.Trailer) > 0 { // announced; over HTTP/1.1 they need a body whose length is not said
 		r.Header.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
 		r.Length = -1

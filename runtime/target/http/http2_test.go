@@ -308,4 +308,3 @@ func TestHashing(t *testing.T) {
 		})
 	}
 }
-

@@ -111,6 +111,9 @@ func (c *call) stream() error {
 // next is what comes next of the body, valid until the next call.
 func (c *call) next() ([]byte, error) {
 	if c.h2 != nil {
+		if c.h2.resp.Ended { // nothing is flushed: gRPC tells a refusal by a header that ends the stream
+			return nil, io.EOF
+		}
 		if err := c.flush(); err != nil { // it cannot be asked what it has
 			return nil, err
 		}
