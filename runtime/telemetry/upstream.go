@@ -103,7 +103,7 @@ func newUpstreams() *upstreams {
 		refused:   desc("gw_upstream_retries_refused_total", "Attempts that could have been repeated and were not, by what kept them from it.", "reason"),
 		conns:     desc("gw_upstream_connections", "Connections to an upstream: open counts all of them, idle those that wait in the pool.", "state"),
 		requests:  desc("gw_upstream_requests_active", "Requests under way, streams included."),
-		retries:   desc("gw_upstream_retries_active", "Requests under way that were repeated."),
+		retries:   desc("gw_upstream_retries_active", "Requests that were repeated and have no response yet."),
 		pending:   desc("gw_upstream_requests_pending", "Requests that wait for a connection."),
 		endpoints: desc("gw_upstream_endpoints", "Endpoints by state: healthy, unhealthy by their checks, or ejected for how they answered.", "state"),
 		panicking: desc("gw_upstream_panic", "Whether so few endpoints are healthy that all of them are used (1) or not (0)."),

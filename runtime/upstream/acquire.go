@@ -83,18 +83,25 @@ func (u *Upstream) queue(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error
 		return nil, ErrOverloaded
 	}
 	defer u.use.pending.Add(-1)
-	by := a.By
-	if limit := time.Now().Add(u.connectTimeout()); by.IsZero() || limit.Before(by) {
-		by = limit
-	}
-	c, err := e.wait(ctx, by)
-	if err != nil {
+	c, err := e.wait(ctx, u.connectBy(a), a.HTTP1)
+	switch {
+	case err != nil:
 		return nil, err
+	case c == nil:
+		return u.dial(ctx, e, a)
+	case c.H2 == nil:
+		c.lent()
 	}
-	if c != nil {
-		return c.lent(), nil
+	return c, nil
+}
+
+// connectBy is when there must be a connection.
+func (u *Upstream) connectBy(a *Ask) time.Time {
+	limit := time.Now().Add(u.connectTimeout())
+	if !a.By.IsZero() && a.By.Before(limit) {
+		return a.By
 	}
-	return u.dial(ctx, e, a)
+	return limit
 }
 
 func (u *Upstream) connectTimeout() time.Duration {
@@ -110,11 +117,15 @@ func (u *Upstream) dial(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	if negotiated(nc) == "h2" {
+	switch {
+	case negotiated(nc) == "h2", u.spec.Protocol == "http2" && u.spec.Scheme == "http":
 		e.agreed.Store(agreedHTTP2)
 		return e.h2.adopt(ctx, nc)
-	}
-	if u.spec.Protocol == "" && u.spec.Scheme == "https" && !a.HTTP1 {
+	case u.spec.Protocol == "http2":
+		_ = nc.Close()
+		e.forget()
+		return nil, &DialError{e, errors.New("the server does not speak HTTP/2")}
+	case u.spec.Protocol == "" && u.spec.Scheme == "https" && !a.HTTP1:
 		e.agreed.Store(agreedHTTP1)
 	}
 	return e.newConn(nc).lent(), nil
@@ -122,11 +133,7 @@ func (u *Upstream) dial(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error)
 
 // reach connects within the connect timeout and a.By. Room was reserved; it is given back on failure.
 func (u *Upstream) reach(ctx context.Context, e *Endpoint, a *Ask) (net.Conn, error) {
-	limit := time.Now().Add(u.connectTimeout())
-	if !a.By.IsZero() && a.By.Before(limit) {
-		limit = a.By
-	}
-	dialing, cancel := context.WithDeadline(ctx, limit)
+	dialing, cancel := context.WithDeadline(ctx, u.connectBy(a))
 	defer cancel()
 	nc, err := u.connect(dialing, e.address, u.protocols(a.HTTP1))
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,9 +30,15 @@ type Endpoint struct {
 	mu      sync.Mutex
 	idle    []*Conn // taken last in, first out, so that surplus ones age
 	open    int64   // connections of both protocols, dials under way included
-	waiting []chan *Conn
+	waiting []turn
 	closed  bool
 	reaper  *time.Timer // runs while there are idle connections
+}
+
+// turn is a place in the queue for a connection.
+type turn struct {
+	conn  chan *Conn // nil stands for the room of one
+	http1 bool       // one that speaks HTTP/2 is of no use
 }
 
 // What ALPN has agreed on.
@@ -88,7 +95,7 @@ func (e *Endpoint) Close() error {
 		_ = c.Wire.Close()
 	}
 	for _, w := range waiting {
-		close(w)
+		close(w.conn)
 	}
 	e.h2.close()
 	if e.health != nil {
@@ -141,11 +148,34 @@ func (e *Endpoint) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.waiting) > 0 {
-		e.waiting[0] <- nil // the room is yours
+		e.waiting[0].conn <- nil // the room is yours
 		e.waiting = e.waiting[1:]
 		return
 	}
 	e.open--
+}
+
+// takesStream reports whether a stream of HTTP/2 will do.
+func (t turn) takesStream() bool { return !t.http1 }
+
+// awaits reports whether somebody waits for a stream.
+func (e *Endpoint) awaits() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.waiting, turn.takesStream)
+}
+
+// hand gives a stream to who waits first for one; false if nobody does.
+func (e *Endpoint) hand(c *Conn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.IndexFunc(e.waiting, turn.takesStream)
+	if i < 0 {
+		return false
+	}
+	e.waiting[i].conn <- c
+	e.waiting = slices.Delete(e.waiting, i, i+1)
+	return true
 }
 
 // put takes a connection back, hands it to who waits, or closes it.
@@ -154,7 +184,7 @@ func (e *Endpoint) put(c *Conn, reuse bool) {
 	reuse = reuse && !e.closed
 	if reuse && len(e.waiting) > 0 {
 		c.Reused = true
-		e.waiting[0] <- c
+		e.waiting[0].conn <- c
 		e.waiting = e.waiting[1:]
 		e.mu.Unlock()
 		return
@@ -194,8 +224,8 @@ func (e *Endpoint) reap() {
 
 // wait queues for a connection, or for the room of one: the first to come is the first to be served. A nil connection and no
 // error mean that there is room.
-func (e *Endpoint) wait(ctx context.Context, by time.Time) (*Conn, error) {
-	turn := make(chan *Conn, 1)
+func (e *Endpoint) wait(ctx context.Context, by time.Time, http1 bool) (*Conn, error) {
+	turn := turn{make(chan *Conn, 1), http1}
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
@@ -203,11 +233,14 @@ func (e *Endpoint) wait(ctx context.Context, by time.Time) (*Conn, error) {
 	}
 	e.waiting = append(e.waiting, turn)
 	e.mu.Unlock()
+	if !http1 {
+		e.h2.offer() // what has become free before
+	}
 	limit := time.NewTimer(time.Until(by))
 	defer limit.Stop()
 	var err error
 	select {
-	case c, ok := <-turn:
+	case c, ok := <-turn.conn:
 		if !ok {
 			return nil, ErrClosed
 		}
@@ -226,11 +259,14 @@ func (e *Endpoint) wait(ctx context.Context, by time.Time) (*Conn, error) {
 		}
 	}
 	e.mu.Unlock()
-	if c, ok := <-turn; ok { // it came in the last moment: somebody else shall have it
-		if c != nil {
-			e.put(c, true)
-		} else {
+	if c, ok := <-turn.conn; ok { // it came in the last moment: somebody else shall have it
+		switch {
+		case c == nil:
 			e.forget()
+		case c.H2 != nil:
+			c.Release(false)
+		default:
+			e.put(c, true)
 		}
 	}
 	return nil, err

@@ -17,15 +17,22 @@ type sessions struct {
 
 	mu      sync.Mutex
 	list    []*session
-	dialing chan struct{} // closed when the dial under way has ended; nil: there is none
+	dialing *dialing // under way; nil: none
 	closed  bool
 	reaper  *time.Timer
 }
 
-// session is one HTTP/2 connection.
+// session is one HTTP/2 connection. Its fields but the first are guarded by sessions.mu.
 type session struct {
 	client *http.ClientConn
-	used   time.Time // guarded by sessions.mu
+	used   time.Time
+	active int // exchanges that hold a stream
+}
+
+// dialing is an attempt to connect that others wait for.
+type dialing struct {
+	done chan struct{}
+	err  error // set before done is closed
 }
 
 // Bounds of an HTTP/2 connection to an upstream.
@@ -39,27 +46,32 @@ const (
 
 // session returns a connection with a stream reserved for the caller.
 func (u *Upstream) session(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error) {
+	var by time.Time // for waiting
 	for {
 		if !a.Fresh {
 			if c := e.h2.reserve(); c != nil {
 				return c, nil
 			}
 		}
-		wait, mine := e.h2.begin()
-		if !mine {
-			select {
-			case <-wait: // somebody dials already: one connection will do for many
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-			if c := e.h2.reserve(); c != nil {
-				return c, nil
-			}
-			continue
+		d, mine := e.h2.begin()
+		if mine {
+			c, err := u.newSession(ctx, e, a)
+			e.h2.end(err)
+			return c, err
 		}
-		c, err := u.newSession(ctx, e, a)
-		e.h2.end()
-		return c, err
+		if by.IsZero() {
+			by = u.connectBy(a)
+		}
+		if err := d.wait(ctx, e, by); err != nil {
+			return nil, err
+		}
+		if c := e.h2.reserve(); c != nil {
+			return c, nil
+		}
+		var failed *DialError
+		if errors.As(d.err, &failed) { // once is enough: each of many waiting for a dial of its own would wait for all before it
+			return nil, d.err
+		}
 	}
 }
 
@@ -67,37 +79,39 @@ func (u *Upstream) newSession(ctx context.Context, e *Endpoint, a *Ask) (*Conn, 
 	if u.full() || !e.reserve(u.spec.MaxConnections) {
 		return nil, errNoRoom
 	}
-	nc, err := u.reach(ctx, e, a)
-	if err != nil {
-		return nil, err
-	}
-	if u.spec.Scheme == "https" && negotiated(nc) != "h2" {
-		if u.spec.Protocol == "http2" {
-			_ = nc.Close()
-			e.forget()
-			return nil, &DialError{e, errors.New("the server does not speak HTTP/2")}
-		}
-		e.agreed.Store(agreedHTTP1) // it did before
-		return e.newConn(nc).lent(), nil
-	}
-	return e.h2.adopt(ctx, nc)
+	return u.dial(ctx, e, a)
 }
 
-// begin reports whether the caller is the one to dial; if not, it gets what to wait for.
-func (s *sessions) begin() (wait <-chan struct{}, mine bool) {
+// begin returns the dial that is under way, and whether it is the caller's to make.
+func (s *sessions) begin() (d *dialing, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dialing != nil {
 		return s.dialing, false
 	}
-	s.dialing = make(chan struct{})
-	return nil, true
+	s.dialing = &dialing{done: make(chan struct{})}
+	return s.dialing, true
 }
 
-func (s *sessions) end() {
+// wait waits for the end of a dial: one connection will do for many.
+func (d *dialing) wait(ctx context.Context, e *Endpoint, by time.Time) error {
+	limit := time.NewTimer(time.Until(by))
+	defer limit.Stop()
+	select {
+	case <-d.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-limit.C:
+		return &DialError{e, context.DeadlineExceeded}
+	}
+}
+
+func (s *sessions) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.dialing)
+	s.dialing.err = err
+	close(s.dialing.done)
 	s.dialing = nil
 }
 
@@ -126,8 +140,10 @@ func (s *sessions) drop(x *session) {
 	s.endpoint.forget()
 }
 
+// lend hands out a stream that was reserved. The caller holds mu.
 func (s *sessions) lend(x *session, reused bool) *Conn {
 	x.used = time.Now()
+	x.active++
 	c := &Conn{H2: x.client, Reused: reused, endpoint: s.endpoint, session: x, reserved: true}
 	return c.lent()
 }
@@ -143,6 +159,11 @@ func (s *sessions) adopt(ctx context.Context, nc net.Conn) (*Conn, error) {
 		s.endpoint.forget()
 		return nil, &DialError{s.endpoint, err}
 	}
+	client.SetStateHook(func(*http.ClientConn) {
+		if s.endpoint.awaits() {
+			go s.offer() // the hook may be called with mu held
+		}
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := &session{client: client}
@@ -179,11 +200,24 @@ func (s *sessions) release(c *Conn) {
 		c.H2.Release()
 	}
 	s.mu.Lock()
-	c.session.used = time.Now()
-	orphan := s.closed
-	s.mu.Unlock()
-	if orphan && c.H2.InFlight() == 0 {
-		_ = c.H2.Close()
+	defer s.mu.Unlock()
+	x := c.session
+	x.used = time.Now()
+	if x.active--; s.closed && x.active == 0 {
+		s.drop(x)
+	}
+}
+
+// offer hands streams that have become free, and the room of connections that have ended, to those who wait for them.
+func (s *sessions) offer() {
+	for s.endpoint.awaits() {
+		c := s.reserve()
+		if c == nil {
+			return
+		}
+		if !s.endpoint.hand(c) {
+			c.Release(false)
+		}
 	}
 }
 
@@ -193,7 +227,7 @@ func (s *sessions) reap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = slices.DeleteFunc(s.list, func(x *session) bool {
-		if x.client.Err() == nil && (x.client.InFlight() > 0 || time.Since(x.used) < timeout) {
+		if x.client.Err() == nil && (x.active > 0 || time.Since(x.used) < timeout) {
 			return false
 		}
 		s.drop(x)
@@ -211,7 +245,7 @@ func (s *sessions) idle() int64 {
 	defer s.mu.Unlock()
 	n := int64(0)
 	for _, x := range s.list {
-		if x.client.InFlight() == 0 {
+		if x.active == 0 {
 			n++
 		}
 	}
@@ -228,7 +262,7 @@ func (s *sessions) close() {
 		s.reaper = nil
 	}
 	for _, x := range s.list {
-		if x.client.InFlight() == 0 {
+		if x.active == 0 {
 			s.drop(x)
 		}
 	}

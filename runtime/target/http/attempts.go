@@ -34,11 +34,16 @@ type outcome struct {
 	pause    time.Duration
 }
 
-// implied is what holds for routes without a retry policy: a server that cannot be connected to is passed over.
-var implied = ir.Retry{Attempts: 2, On: []string{ir.RetryConnectFailure, ir.RetryRefusedStream}, BudgetPercent: 20, BudgetMin: 3}
+// implied is what holds for routes without a retry policy: a server that cannot be connected to is passed over. It asks no server
+// twice, so all requests may do so at a time, but for the upstream's own bound.
+var implied = ir.Retry{Attempts: 2, On: []string{ir.RetryConnectFailure, ir.RetryRefusedStream}, BudgetPercent: 100}
 
 // attempts sends the request until there is a response to hand on, or a failure that cannot be mended.
 func (c *call) attempts() error {
+	defer c.endRetry() // the body of a response, which may last for hours, is no retry any more
+	if c.late() {
+		return c.lateness()
+	}
 	c.key = c.hashKey()
 	if wait, ok := c.allowed(); !ok {
 		return &openError{wait}
@@ -98,7 +103,7 @@ func (c *call) attempt() outcome {
 		if err != nil {
 			return c.unconnected(err)
 		}
-		c.x.Attempt++
+		c.x.Attempt = int(c.trying.retries) + 1
 		c.x.Endpoint = conn.Endpoint().String()
 		c.x.Timings.UpstreamHeader = time.Time{}
 		c.attach(conn)
@@ -121,7 +126,7 @@ func (c *call) unconnected(err error) outcome {
 		c.settle(true, false, 0)
 		return outcome{err: err}
 	}
-	c.x.Attempt++
+	c.x.Attempt = int(c.trying.retries) + 1
 	c.x.Endpoint = dial.Endpoint.String()
 	c.trying.avoid.Add(dial.Endpoint)
 	c.settle(false, true, 0)
@@ -130,6 +135,9 @@ func (c *call) unconnected(err error) outcome {
 
 // failed is the outcome of an attempt that broke off before the response header.
 func (c *call) failed(err error) outcome {
+	if timeout(err) && c.awaitsClient() {
+		err = errSlowBody
+	}
 	err = c.stopSending(err)
 	endpoint := c.conn.Endpoint()
 	refused := errors.Is(err, upstream.ErrRefusedStream)
@@ -160,6 +168,28 @@ func (c *call) failed(err error) outcome {
 func (c *call) ownFault(err error) bool {
 	var fromClient *clientError
 	return errors.As(err, &fromClient) || errors.Is(err, httpmsg.ErrClientClosed) || c.ctx.Err() != nil
+}
+
+// late reports whether the exchange has used up its time.
+func (c *call) late() bool { return !c.by.IsZero() && !time.Now().Before(c.by) }
+
+// lateness is what to say of an exchange that has no time left for the upstream, which has nothing to do with that.
+func (c *call) lateness() error {
+	if c.r.Body != nil {
+		return errSlowBody
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// errSlowBody says that it was the client who used up the time.
+var errSlowBody = &clientError{&httpmsg.Error{Status: 408, Code: "body_timeout", Detail: "the request body did not come in time"}}
+
+// awaitsClient reports whether it is more of the client's body that a request waited for when its time was up.
+func (c *call) awaitsClient() bool {
+	if c.h2 != nil {
+		return c.h2.slow.Load()
+	}
+	return c.up != nil && c.up.reading.Load()
 }
 
 // blame is what a failure before the header, or within the body, says about the endpoint.

@@ -55,6 +55,11 @@ func (c *call) send1() (harmless bool, err error) {
 		if err := c.pass(); err != nil {
 			return false, err
 		}
+		if c.up != nil && len(conn.Wire.Buffered()) == 0 { // the body may still be on its way
+			if err := c.up.await(); err != nil {
+				return false, err
+			}
+		}
 	}
 }
 
@@ -64,17 +69,25 @@ func (c *call) frame() {
 		return
 	}
 	c.framed = true
-	body := append([]byte(nil), (*c.out)[c.head:]...)
+	c.plain = append([]byte(nil), (*c.out)[c.head:]...)
 	buf := (*c.out)[:c.head]
-	if len(body) > 0 {
-		buf = http1.AppendChunkSize(buf, len(body))
-		buf = append(buf, body...)
+	if len(c.plain) > 0 {
+		buf = http1.AppendChunkSize(buf, len(c.plain))
+		buf = append(buf, c.plain...)
 		buf = append(buf, '\r', '\n')
 	}
 	if c.whole {
 		buf = http1.AppendLastChunk(buf, c.r.Trailer)
 	}
 	*c.out = buf
+}
+
+// gathered is what there is of the body, as it came.
+func (c *call) gathered() []byte {
+	if c.framed {
+		return c.plain
+	}
+	return (*c.out)[c.head:]
 }
 
 // maxInformational bounds the 1xx responses of one exchange.

@@ -25,11 +25,20 @@ type stream2 struct {
 	body   *body2      // of the request; nil: none
 	resp   *upstream.Reply
 	buf    *[uplinkSize]byte
+	slow   atomic.Bool // the time was up while the client's body was waited for
 
-	mu     sync.Mutex // orders 1xx responses, which the connection's reader hands on, and the end
-	ended  bool
-	headed bool // the header of the response has come
-	passed int
+	mu       sync.Mutex // what follows is used by who sends the body, and by who reads the connection, too
+	headed   bool       // the header of the response has come, or will not
+	passed   int        // 1xx responses
+	informed bool       // the client gets one of them
+	hints    []hint     // that it is still to get
+	telling  chan struct{}
+}
+
+// hint is a 1xx response.
+type hint struct {
+	status int
+	header *httpmsg.Header
 }
 
 // send2 is send over HTTP/2.
@@ -37,7 +46,7 @@ func (c *call) send2() (harmless bool, err error) {
 	s := &stream2{c: c}
 	c.h2 = s
 	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
-	s.timer = time.AfterFunc(time.Hour, func() { s.cancel(os.ErrDeadlineExceeded) })
+	s.timer = time.AfterFunc(time.Hour, s.timeUp)
 	s.timer.Stop()
 	m := s.message()
 	if c.whole {
@@ -46,15 +55,16 @@ func (c *call) send2() (harmless bool, err error) {
 		s.within(0, c.trying.by)
 	}
 	resp, err := c.conn.RoundTrip(s.ctx, m, s.pass)
+	s.settle()
 	if err != nil {
 		err = s.explain(err)
-		stale := errors.Is(err, wire.ErrStale) && (s.body == nil || !s.body.touched.Load())
-		return stale || !c.informed && c.whole && c.repeatable() && !timeout(err) && !errors.Is(err, upstream.ErrRefusedStream), err
+		if errors.Is(err, wire.ErrStale) {
+			return s.body == nil || !s.body.touched.Load(), err
+		}
+		// As over HTTP/1.1, if it was the connection that ended. A stream that was reset is an answer.
+		lost := errors.Is(err, io.ErrUnexpectedEOF) && c.conn.H2.Err() != nil
+		return lost && !c.informed && c.whole && c.repeatable(), err
 	}
-	s.mu.Lock()
-	s.headed = true
-	s.timer.Stop()
-	s.mu.Unlock()
 	s.resp = resp
 	c.x.Timings.UpstreamHeader = time.Now()
 	c.resp.Status, c.resp.Header, c.resp.ContentLength = resp.Status, resp.Header, resp.Length
@@ -82,11 +92,17 @@ func (s *stream2) message() *upstream.Message {
 		}
 	}
 	if c.r.Body != nil {
-		s.body = &body2{s: s, ahead: *bytes.NewReader((*c.out)[c.head:])}
+		s.body = &body2{s: s, ahead: *bytes.NewReader(c.gathered())}
 		m.Body = s.body
-		m.Trailer = func() *httpmsg.Header { return c.r.Trailer }
+		m.Trailer = func() *httpmsg.Header { return s.body.trailer }
 	}
 	return m
+}
+
+// timeUp ends the stream. Who waited for what must be noted before that ends the waiting.
+func (s *stream2) timeUp() {
+	s.slow.Store(s.body != nil && s.body.reading.Load())
+	s.cancel(os.ErrDeadlineExceeded)
 }
 
 // within gives the upstream time: after, and no longer than by. Zero stands for no bound.
@@ -101,14 +117,31 @@ func (s *stream2) within(after time.Duration, by time.Time) {
 	}
 }
 
-// bodySent gives the upstream the header timeout from now on, if the header has not come.
-func (s *stream2) bodySent() {
+// allow gives the upstream time for the next step of a request that goes out in pieces, until the header has come.
+func (s *stream2) allow(after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ended && !s.headed {
-		s.within(s.c.t.header, s.c.trying.by)
+	if !s.headed {
+		s.timer.Stop()
+		s.within(after, s.c.trying.by)
 	}
 }
+
+// settle ends the wait for the header. The client has got every 1xx response when it returns.
+func (s *stream2) settle() {
+	s.mu.Lock()
+	s.headed = true
+	s.timer.Stop()
+	telling := s.telling
+	s.c.informed = s.c.informed || s.informed
+	s.mu.Unlock()
+	if telling != nil {
+		<-telling
+	}
+}
+
+// sending reports whether some of the request is still to be sent.
+func (s *stream2) sending() bool { return s.body != nil && !s.body.sent.Load() }
 
 // explain makes of what the connection reports what it means.
 func (s *stream2) explain(err error) error {
@@ -118,21 +151,42 @@ func (s *stream2) explain(err error) error {
 	return upstream.Explain(err)
 }
 
-// pass hands a 1xx response on.
+// pass takes a 1xx response. Its caller reads for every stream of the connection, and must not wait for one client.
 func (s *stream2) pass(status int, h *httpmsg.Header) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.passed++; s.ended || s.passed > maxInformational {
+	if s.passed++; s.headed || s.passed > maxInformational {
 		return errFlood
 	}
 	if status == 100 {
-		return nil
+		return nil // the client gets it when its body is read
 	}
-	s.c.informed = true
-	if s.c.w.Informational(status, h) != nil {
-		return httpmsg.ErrClientClosed
+	s.informed = true
+	s.hints = append(s.hints, hint{status, h})
+	if s.telling == nil {
+		s.telling = make(chan struct{})
+		go s.tell()
 	}
 	return nil
+}
+
+// tell hands 1xx responses on, until there are no more for the moment.
+func (s *stream2) tell() {
+	for {
+		s.mu.Lock()
+		if len(s.hints) == 0 {
+			close(s.telling)
+			s.telling = nil
+			s.mu.Unlock()
+			return
+		}
+		h := s.hints[0]
+		s.hints = s.hints[1:]
+		s.mu.Unlock()
+		if s.c.w.Informational(h.status, h.header) != nil {
+			s.cancel(httpmsg.ErrClientClosed)
+		}
+	}
 }
 
 // next reads what comes next of the response's body, valid until the next call.
@@ -154,9 +208,6 @@ func (s *stream2) next() ([]byte, error) {
 
 // end ends the stream, and returns what was wrong with the client's body. Nothing of the exchange is used afterwards.
 func (s *stream2) end() error {
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
 	s.timer.Stop()
 	var fail error
 	if s.body != nil {
@@ -177,15 +228,17 @@ func (s *stream2) end() error {
 type body2 struct {
 	s *stream2
 
-	mu    sync.Mutex // held while something is read
-	ahead bytes.Reader
-	fail  error // of the client's body
+	mu      sync.Mutex // held while something is read
+	ahead   bytes.Reader
+	trailer *httpmsg.Header // of the client's body, once that was read to its end
+	fail    error           // of the client's body
 
 	gate    sync.Mutex // orders closing the client's body and the end of the exchange
 	ended   bool
 	closed  atomic.Bool // whoever reads finds an error that is not the client's
 	sent    atomic.Bool // all of it was read
-	touched atomic.Bool // some of the client's part was read
+	touched atomic.Bool // the client's part was read from
+	reading atomic.Bool // more of the client's part is waited for
 }
 
 // Read implements io.Reader.
@@ -195,15 +248,25 @@ func (b *body2) Read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, io.ErrClosedPipe
 	}
+	c := b.s.c
 	if n, _ := b.ahead.Read(p); n > 0 {
+		b.took()
 		return n, nil
 	}
-	c := b.s.c
 	if c.whole || b.sent.Load() {
 		return 0, b.over()
 	}
 	b.touched.Store(true)
+	if b.closed.Load() { // after touched: either this sees it, or cut sees that
+		return 0, io.ErrClosedPipe
+	}
+	b.s.allow(0)
+	b.reading.Store(true)
 	n, err := c.r.Body.Read(p)
+	b.reading.Store(false)
+	if n > 0 {
+		b.took()
+	}
 	switch {
 	case err == io.EOF && n > 0:
 		return n, nil // it comes again
@@ -215,14 +278,23 @@ func (b *body2) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// took notes that the upstream has a piece to take. It may be long about it, but not for ever.
+func (b *body2) took() {
+	if c := b.s.c; !c.whole {
+		b.s.allow(c.t.idle)
+	}
+}
+
 // over notes that the whole request was sent. From now on the upstream has the header timeout to answer.
 func (b *body2) over() error {
 	c := b.s.c
-	if b.sent.Swap(true) {
+	if b.sent.Load() {
 		return io.EOF
 	}
+	b.trailer = c.r.Trailer
+	b.sent.Store(true)
 	if !c.whole {
-		b.s.bodySent()
+		b.s.allow(c.t.header)
 	}
 	return io.EOF
 }
@@ -242,7 +314,7 @@ func (b *body2) cut() {
 	if b.sent.Load() || b.closed.Swap(true) {
 		return
 	}
-	if closer, ok := b.s.c.r.Body.(io.Closer); ok && !b.s.c.whole {
+	if closer, ok := b.s.c.r.Body.(io.Closer); ok && b.touched.Load() { // what was not read from is there for another attempt
 		_ = closer.Close()
 	}
 }

@@ -1,17 +1,13 @@
 package httptarget_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/suuupra/gateway/schema/ir"
 )
 
 // origin2 is an upstream that speaks HTTP/2 by prior knowledge, and nothing else.
@@ -145,166 +141,5 @@ func TestHTTP2Repeats(t *testing.T) {
 			t.Fatalf("request %d: %q", i, got)
 		}
 		_ = c.Close()
-	}
-}
-
-// TestRetries holds when an attempt is repeated.
-func TestRetries(t *testing.T) {
-	idempotent := []string{"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"}
-	all := []string{ir.RetryConnectFailure, ir.RetryReset, ir.RetryTimeout, ir.RetryRefusedStream, ir.RetryStatusGateway, ir.RetryStatus429}
-	status := func(n int, fields string) string {
-		return fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: 3\r\n\r\nbad", n, fields)
-	}
-	for _, tt := range []struct {
-		name     string
-		first    []string // answers to the first requests; "" closes, "hang" says nothing
-		request  string
-		edit     func(*ir.Retry)
-		status   string
-		attempts int64
-		header   string // in the answer
-	}{
-		{name: "bad gateway", first: []string{status(502, "")}, status: "200", attempts: 2, header: "X-Gateway-Attempts: 2\r\n"},
-		{name: "reset", first: []string{"", ""}, status: "200", attempts: 3},
-		{name: "per-try timeout", first: []string{"hang"}, status: "200", attempts: 2},
-		{name: "attempts run out", first: []string{status(503, ""), status(503, ""), status(503, "X-Last: 1\r\n")}, status: "503", attempts: 3, header: "X-Last: 1\r\n"},
-		{name: "not a condition", first: []string{status(500, "")}, status: "500", attempts: 1},
-		{name: "no failure", first: []string{status(404, "")}, status: "404", attempts: 1},
-		{name: "too many requests", first: []string{status(429, "")}, status: "200", attempts: 2},
-		{name: "not idempotent", first: []string{status(502, "")}, request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", status: "502", attempts: 1},
-		{name: "idempotency key", first: []string{status(502, "")}, request: "POST / HTTP/1.1\r\nHost: h\r\nIdempotency-Key: 1\r\nContent-Length: 1\r\n\r\nx", status: "200", attempts: 2},
-		{name: "retry after, within the maximum", first: []string{status(503, "Retry-After: 0\r\n")}, status: "200", attempts: 2},
-		{name: "retry after, beyond the maximum", first: []string{status(503, "Retry-After: 9\r\n")}, status: "503", attempts: 1, header: "Retry-After: 9\r\n"},
-		{name: "no budget", first: []string{status(502, "")}, edit: func(r *ir.Retry) { r.BudgetMin, r.BudgetPercent = 0, 0 }, status: "502", attempts: 1},
-		{name: "a hint was handed on", first: []string{"HTTP/1.1 103 Early Hints\r\n\r\n" + status(502, "")}, status: "103", attempts: 1},
-		{name: "the response has begun", first: []string{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"}, status: "200", attempts: 1},
-		{name: "malformed", first: []string{"HELLO\r\n\r\n"}, status: "200", attempts: 2},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var asked atomic.Int64
-			up := startOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
-				for {
-					if o.head(r) == "" {
-						return
-					}
-					n := int(asked.Add(1))
-					if n > len(tt.first) {
-						_, _ = io.WriteString(c, ok)
-						continue
-					}
-					if tt.first[n-1] == "hang" {
-						untilGone(c)
-						return
-					}
-					_, _ = io.WriteString(c, tt.first[n-1])
-					if !strings.Contains(tt.first[n-1], "bad") {
-						return
-					}
-				}
-			})
-			o := defaults(up.addr)
-			o.forward.Retry = &ir.Retry{Attempts: 2, On: all, Methods: idempotent, PerTryTimeout: 200, BackoffBase: 1, BackoffMax: 10, BudgetPercent: 100, BudgetMin: 3}
-			if tt.edit != nil {
-				tt.edit(o.forward.Retry)
-			}
-			p := startProxy(t, o)
-			c := dial(t, p.addr)
-			if tt.request == "" {
-				tt.request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-			}
-			c.send(tt.request)
-			contains(t, c.head(), "HTTP/1.1 "+tt.status, tt.header)
-			eventually(t, fmt.Sprintf("%d attempts", tt.attempts), func() bool { return asked.Load() == tt.attempts })
-		})
-	}
-}
-
-// TestBreaker opens by failures, refuses at once, and closes again.
-func TestBreaker(t *testing.T) {
-	var broken atomic.Bool
-	broken.Store(true)
-	up := startOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
-		for o.head(r) != "" {
-			answer := ok
-			if broken.Load() {
-				answer = "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
-			}
-			_, _ = io.WriteString(c, answer)
-		}
-	})
-	o := defaults(up.addr)
-	o.forward.Breaker = &ir.Breaker{Window: 10_000, MinimumCalls: 10, ErrorPercent: 50, OpenFor: 100, MaxOpenFor: 100, HalfOpenRampFor: 50}
-	p := startProxy(t, o)
-	get := func() string {
-		c := dial(t, p.addr)
-		defer func() { _ = c.Close() }()
-		c.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-		return c.head()
-	}
-	for i := range 10 {
-		contains(t, get(), "500 ")
-		if b, _ := p.target.Breaker(); i < 9 && b.State != "closed" {
-			t.Fatalf("%s after %d calls", b.State, i+1)
-		}
-	}
-	contains(t, get(), "503 Service Unavailable")
-	if got := p.codes(); got != "breaker_open" {
-		t.Errorf("code %s", got)
-	}
-	broken.Store(false)
-	eventually(t, "it closes again", func() bool {
-		get()
-		b, _ := p.target.Breaker()
-		return b.State == "closed"
-	})
-	contains(t, get(), "200 OK")
-}
-
-// TestHashing sends the requests of one key to one endpoint.
-func TestHashing(t *testing.T) {
-	var addrs []string
-	for range 5 {
-		name := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", len(addrs))
-		addrs = append(addrs, startOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
-			for o.head(r) != "" {
-				_, _ = io.WriteString(c, name)
-			}
-		}).addr)
-	}
-	for _, tt := range []struct {
-		name    string
-		on      ir.HashPart
-		request string // with a place for the key
-	}{
-		{"header", ir.HashPart{Header: "x-user"}, "GET / HTTP/1.1\r\nHost: h\r\nX-User: %s\r\n\r\n"},
-		{"cookie", ir.HashPart{Cookie: "sid"}, "GET / HTTP/1.1\r\nHost: h\r\nCookie: a=b; sid=%s\r\nCookie: x=y\r\n\r\n"},
-		{"query", ir.HashPart{Query: "q"}, "GET /?p=1&q=%s HTTP/1.1\r\nHost: h\r\n\r\n"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			o := defaults(addrs...)
-			o.upstream.Balance = &ir.Balance{Strategy: ir.BalanceMaglev, HashOn: []ir.HashPart{tt.on}}
-			p := startProxy(t, o)
-			used := map[string]bool{}
-			for key := range 40 {
-				first := ""
-				for range 3 {
-					c := dial(t, p.addr)
-					c.send(fmt.Sprintf(tt.request, fmt.Sprint("user", key)))
-					c.head()
-					got := c.exactly(1)
-					_ = c.Close()
-					if first == "" {
-						first = got
-					}
-					if got != first {
-						t.Fatalf("key %d went to %s and %s", key, first, got)
-					}
-				}
-				used[first] = true
-			}
-			if len(used) != 5 {
-				t.Errorf("40 keys used %d of 5 endpoints", len(used))
-			}
-		})
 	}
 }

@@ -53,15 +53,19 @@ func cookie(h *httpmsg.Header, name string) string {
 // parameter is the first value of a query parameter; empty if there is none.
 func parameter(query, name string) string {
 	for pair := range strings.SplitSeq(query, "&") {
-		k, v, _ := strings.Cut(pair, "=")
-		if k == name {
-			return v
-		}
-		if strings.ContainsAny(k, "%+") {
-			if plain, err := url.QueryUnescape(k); err == nil && plain == name {
-				return v
-			}
+		if k, v, _ := strings.Cut(pair, "="); plain(k) == name {
+			return plain(v)
 		}
 	}
 	return ""
+}
+
+// plain is a part of a query without its escapes, so that what means the same is the same. What is not well escaped stays.
+func plain(s string) string {
+	if strings.ContainsAny(s, "%+") {
+		if t, err := url.QueryUnescape(s); err == nil {
+			return t
+		}
+	}
+	return s
 }

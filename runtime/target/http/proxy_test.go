@@ -35,6 +35,7 @@ type proxy struct {
 	recovers bool // what the gateway does about a panic
 	mu       sync.Mutex
 	rejects  []policy.Reject
+	attempts []int // of each exchange that has ended
 	refused  []string
 	panics   atomic.Int64
 	served   atomic.Int64
@@ -64,19 +65,29 @@ func (p *proxy) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.
 		}
 	}()
 	reject := p.target.Serve(ctx, x, w, p)
+	p.mu.Lock()
+	p.attempts = append(p.attempts, x.Attempt)
+	p.mu.Unlock()
 	if reject != nil {
 		p.mu.Lock()
 		p.rejects = append(p.rejects, *reject)
 		p.mu.Unlock()
 		if !w.Started() {
 			body := httpmsg.AppendProblem(nil, reject.Status, reject.Code, reject.Detail)
-			h := &httpmsg.Header{}
+			h := &httpmsg.Header{Fields: reject.Header}
 			h.Add("Content-Type", httpmsg.ProblemType)
 			_ = w.Header(reject.Status, h, int64(len(body)))
 			_, _ = w.Write(body)
 		}
 	}
 	p.received.Store(w.BytesRead())
+}
+
+// count is how many exchanges have ended.
+func (p *proxy) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.attempts)
 }
 
 // codes are the rejects so far.
@@ -98,6 +109,8 @@ type options struct {
 	plan     httptarget.Plan
 	trusted  []string
 	hooks    func(*proxy)
+	reach    upstream.Env // of the upstream
+	env      target.Env   // of the target, but for its upstream
 }
 
 func defaults(addrs ...string) options {
@@ -119,7 +132,7 @@ func defaults(addrs ...string) options {
 
 func startProxy(t testing.TB, o options) *proxy {
 	t.Helper()
-	pool, err := upstream.New(o.upstream, upstream.Env{})
+	pool, err := upstream.New(o.upstream, o.reach)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +140,8 @@ func startProxy(t testing.TB, o options) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := httptarget.Build(&ir.Route{ID: "r", Forward: o.forward, Target: ir.Target{Plan: plan}}, target.Env{Upstream: pool})
+	o.env.Upstream = pool
+	to, err := httptarget.Build(&ir.Route{ID: "r", Forward: o.forward, Target: ir.Target{Plan: plan}}, o.env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +172,9 @@ func startProxy(t testing.TB, o options) *proxy {
 		p.srv.Close()
 		if err := <-done; err != nil {
 			t.Errorf("serve: %v", err)
+		}
+		if err := to.Close(); err != nil {
+			t.Errorf("close target: %v", err)
 		}
 		if err := pool.Close(); err != nil {
 			t.Errorf("close pool: %v", err)

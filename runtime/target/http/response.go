@@ -14,7 +14,9 @@ import (
 
 // respond hands the response on, head and body. The connection goes back to its pool if both sides are through with it.
 func (c *call) respond() *policy.Reject {
-	c.freeOut()
+	if c.h2 == nil || !c.h2.sending() {
+		c.freeOut()
+	}
 	resp := &c.resp
 	if c.h2 == nil {
 		c.conn.BeginBody(c.by, c.t.idle)
@@ -26,8 +28,9 @@ func (c *call) respond() *policy.Reject {
 		c.hooks.Respond(c.ctx, c.x, resp)
 		c.streams = c.hooks.Streams(c.ctx, c.x, resp)
 	}
-	if c.x.Attempt > 1 && c.trying.retries > 0 {
-		resp.Header.Set("X-Gateway-Attempts", strconv.Itoa(c.x.Attempt))
+	if c.trying.retries > 0 {
+		f := c.attempted()
+		resp.Header.Set(f.Name, f.Value)
 	}
 	if err := c.w.Header(resp.Status, &resp.Header, resp.ContentLength); err != nil {
 		_ = c.hangUp(err)
@@ -39,6 +42,11 @@ func (c *call) respond() *policy.Reject {
 	}
 	c.w.Trailer(c.trailer())
 	return c.finish()
+}
+
+// attempted tells the client how often the upstream was asked.
+func (c *call) attempted() httpmsg.Field {
+	return httpmsg.Field{Name: "X-Gateway-Attempts", Value: strconv.Itoa(c.x.Attempt)}
 }
 
 func (c *call) trailer() *httpmsg.Header {
@@ -180,7 +188,7 @@ func (c *call) drain(get func(policy.Stream) ([]byte, error)) error {
 func (c *call) cut(err error) *policy.Reject {
 	err = c.stopSending(err)
 	t := &c.x.Timings
-	if errors.Is(err, errWrite) || errors.Is(err, errHook) || c.ownFault(err) {
+	if errors.Is(err, errWrite) || errors.Is(err, errHook) || c.ownFault(err) || timeout(err) && c.late() {
 		c.conn.Report(verdict(c.status()), t.UpstreamHeader.Sub(t.UpstreamStart)) // so far it was well
 	} else {
 		c.conn.Report(blame(err), t.UpstreamHeader.Sub(t.UpstreamStart))

@@ -99,9 +99,9 @@ func (t *Target) guard(route string) error {
 		return nil
 	}
 	id := t.up.Spec().ID
-	create := func() (any, error) {
-		return breaker.New(*s, breaker.Env{Now: t.env.Now, Rand: t.env.Rand, OnChange: func(c breaker.Change) { t.tell(id, c) }}), nil
-	}
+	watch := watcher{id, t.env.Log, t.env.Metrics} // outlives the target, and must not keep its upstream
+	env := breaker.Env{Now: t.env.Now, Rand: t.env.Rand, OnChange: watch.changed}
+	create := func() (any, error) { return breaker.New(*s, env), nil }
 	if t.env.Shared == nil {
 		b, _ := create()
 		t.breaker = b.(*breaker.Breaker)
@@ -117,15 +117,22 @@ func (t *Target) guard(route string) error {
 	return nil
 }
 
-func (t *Target) tell(upstream string, c breaker.Change) {
+// watcher tells of a breaker's changes.
+type watcher struct {
+	upstream string
+	log      *slog.Logger
+	metrics  target.Metrics
+}
+
+func (w watcher) changed(c breaker.Change) {
 	level := slog.LevelInfo
 	if c.To == breaker.Open {
 		level = slog.LevelWarn
 	}
-	t.env.Log.Log(context.Background(), level, "circuit breaker changed", slog.String("upstream", upstream), slog.String("from", c.From.String()),
+	w.log.Log(context.Background(), level, "circuit breaker changed", slog.String("upstream", w.upstream), slog.String("from", c.From.String()),
 		slog.String("to", c.To.String()), slog.Int64("calls", c.Calls), slog.Int64("failed", c.Failed), slog.Int64("slow", c.Slow),
 		slog.Duration("openFor", c.OpenFor))
-	t.env.Metrics.BreakerChanged(c)
+	w.metrics.BreakerChanged(c)
 }
 
 // Breaker is the state of the route's breaker; false if it has none.
@@ -169,7 +176,11 @@ func (t *Target) Serve(ctx context.Context, x *policy.Exchange, w httpmsg.Respon
 	}
 	defer t.up.End()
 	if err := c.attempts(); err != nil {
-		return c.reject(err)
+		reject := c.reject(err)
+		if c.trying.retries > 0 {
+			reject.Header = append(reject.Header, c.attempted())
+		}
+		return reject
 	}
 	return c.respond()
 }
@@ -191,7 +202,8 @@ type call struct {
 	resp     httpmsg.Response
 	out      *[]byte // head for HTTP/1.1, and behind it what was there of the body
 	head     int     // length of the head in out
-	framed   bool    // out is as it goes out, chunks and all
+	framed   bool    // out is as it goes out over HTTP/1.1, chunks and all
+	plain    []byte  // if framed: what out holds of the body, without the chunks
 	whole    bool    // out holds the whole request
 	chunked  bool    // over HTTP/1.1 the body goes out in chunks
 	held     bool    // the client waits for 100 (Continue), and so does the body
@@ -264,13 +276,14 @@ func (c *call) free() {
 			c.w.Abort()
 		}
 	}
-	for _, s := range c.streams {
-		s.Close()
-	}
-	c.endRetry()
+	c.settle(true, false, 0)
 	c.freeOut()
+	streams := c.streams
 	*c = call{}
 	calls.Put(c)
+	for _, s := range streams {
+		s.Close()
+	}
 }
 
 // freeOut gives back the buffer of the request, once it need not be sent again.

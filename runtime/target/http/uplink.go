@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/suuupra/gateway/runtime/engine/http1"
@@ -46,8 +47,13 @@ type uplink struct {
 	once sync.Once
 	fail error // of the client's body; read after done
 
+	reading atomic.Bool // more of the client's body is waited for
+
 	mu      sync.Mutex
+	begun   bool // the client's body is read from
+	stopped bool // it must not be any more
 	waiting bool // the head of the response has not come
+	over    bool // nothing more is sent
 	sent    bool // the whole request was sent
 }
 
@@ -63,13 +69,26 @@ func (c *call) sendStreaming() (sent bool, err error) {
 		return true, err
 	}
 	u := &uplink{
-		c: c, conn: conn, waiting: true,
+		c: c, conn: conn,
 		goOn: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.up = u
-	conn.ReadBy(time.Time{}, c.trying.by, 0)
 	go u.run()
-	err = conn.Wire.Fill()
+	return true, u.await()
+}
+
+// await waits for the first bytes of the answer, or of the next one after a 1xx. The header timeout counts from the end of the
+// request.
+func (u *uplink) await() error {
+	c, conn := u.c, u.conn
+	u.mu.Lock()
+	if u.waiting = !u.over; u.waiting {
+		conn.ReadBy(time.Time{}, c.trying.by, 0)
+	} else {
+		conn.ReadBy(time.Now(), c.trying.by, c.t.header)
+	}
+	u.mu.Unlock()
+	err := conn.Wire.Fill()
 	u.mu.Lock()
 	u.waiting = false
 	u.mu.Unlock()
@@ -77,7 +96,7 @@ func (c *call) sendStreaming() (sent bool, err error) {
 	if err == nil {
 		conn.ReadBy(time.Now(), c.trying.by, c.t.header)
 	}
-	return true, err
+	return err
 }
 
 // proceed tells the uplink that the upstream wants the body.
@@ -86,20 +105,23 @@ func (u *uplink) proceed() { u.once.Do(func() { close(u.goOn) }) }
 // run copies the body.
 func (u *uplink) run() {
 	defer close(u.done)
-	if u.c.held && !u.awaitContinue() {
+	if u.c.held && !u.awaitContinue() || !u.begin() {
 		return
 	}
+	u.c.spent = true
 	buf := uplinkBuffers.Get().(*[uplinkSize]byte)
 	defer uplinkBuffers.Put(buf)
 	for {
-		u.c.spent = true
+		u.reading.Store(true)
 		n, err := u.c.r.Body.Read(buf[:])
+		u.reading.Store(false)
 		if n > 0 && u.write(buf[:n]) != nil {
-			return // the upstream may have answered without wanting the rest: reading the response tells
+			u.finish(false) // the upstream may have answered without wanting the rest: reading the response tells
+			return
 		}
 		switch {
 		case err == io.EOF:
-			u.finish()
+			u.finish(u.last() == nil)
 			return
 		case err != nil:
 			select {
@@ -138,16 +160,28 @@ func (u *uplink) write(p []byte) error {
 	return u.conn.Wire.WriteBuffers(&pieces)
 }
 
-// finish ends the body. From now on the upstream has the header timeout to answer.
-func (u *uplink) finish() {
-	if u.c.chunked {
-		if _, err := u.conn.Wire.Write(http1.AppendLastChunk(nil, u.c.r.Trailer)); err != nil {
-			return
-		}
+// last sends what marks the end of the body.
+func (u *uplink) last() error {
+	if !u.c.chunked {
+		return nil
 	}
+	_, err := u.conn.Wire.Write(http1.AppendLastChunk(nil, u.c.r.Trailer))
+	return err
+}
+
+// begin reports whether the client's body may be read. What was never read from is there for another attempt.
+func (u *uplink) begin() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.sent = true
+	u.begun = !u.stopped
+	return u.begun
+}
+
+// finish ends the sending. From now on the upstream has the header timeout to answer.
+func (u *uplink) finish(sent bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over, u.sent = true, sent
 	if u.waiting && u.c.t.header > 0 {
 		by := time.Now().Add(u.c.t.header)
 		if limit := u.c.trying.by; !limit.IsZero() && limit.Before(by) {
@@ -172,9 +206,13 @@ func (u *uplink) end() error {
 		return u.fail
 	default:
 	}
-	if !u.complete() {
+	u.mu.Lock()
+	sent, begun := u.sent, u.begun
+	u.stopped = true
+	u.mu.Unlock()
+	if !sent {
 		close(u.quit)
-		if b, ok := u.c.r.Body.(io.Closer); ok {
+		if b, ok := u.c.r.Body.(io.Closer); ok && begun {
 			_ = b.Close()
 		}
 		u.conn.Interrupt()
