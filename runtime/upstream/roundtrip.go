@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 
 	"github.com/suuupra/gateway/runtime/engine/wire"
@@ -73,7 +74,9 @@ func (c *Conn) RoundTrip(ctx context.Context, m *Message, informational func(sta
 		if len(m.Trailers) > 0 {
 			req.Trailer = http.Header{}
 			for _, name := range m.Trailers {
-				req.Trailer[textproto.CanonicalMIMEHeaderKey(name)] = nil
+				if httpguts.ValidTrailerHeader(name) && httpguts.ValidHeaderFieldName(name) { // others cannot be announced
+					req.Trailer[textproto.CanonicalMIMEHeaderKey(name)] = nil
+				}
 			}
 			req.Body = &trailed{m.Body, m, req.Trailer}
 		}
@@ -87,7 +90,7 @@ func (c *Conn) RoundTrip(ctx context.Context, m *Message, informational func(sta
 	}
 	r := &Reply{Status: resp.StatusCode, Header: httpmsg.Header{Fields: fieldsOf(resp.Header)}, Length: resp.ContentLength, Body: resp.Body, resp: resp}
 	r.Ended = r.Length == 0 && len(resp.Header["Content-Length"]) == 0 // nobody said so: the stream did
-	if len(resp.Trailer) > 0 { // announced; over HTTP/1.1 they need a body whose length is not said
+	if len(resp.Trailer) > 0 {                                         // announced; over HTTP/1.1 they need a body whose length is not said
 		r.Header.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
 		r.Length = -1
 	}
@@ -130,30 +133,47 @@ func fieldsOf(h http.Header) []httpmsg.Field {
 }
 
 // Explain makes of an error of HTTP/2 what HTTP/1.1 would have said: wire.ErrStale if the connection was gone before anything was
-// sent, ErrRefusedStream, an *httpmsg.Error for what is malformed, or io.ErrUnexpectedEOF for a connection that ended too early.
+// sent, or the server said that it did not look at the request; ErrRefusedStream, ErrHeaderTooLarge, an *httpmsg.Error for what is
+// malformed, or io.ErrUnexpectedEOF for a connection that ended too early.
 func Explain(err error) error {
-	var stream http2.StreamError
-	var gone http2.GoAwayError
-	var conn http2.ConnectionError
-	switch {
-	case errors.As(err, &stream):
-		if stream.Code == http2.ErrCodeRefusedStream {
+	if stream := (http2.StreamError{}); errors.As(err, &stream) {
+		switch {
+		case stream.Code == http2.ErrCodeRefusedStream:
 			return ErrRefusedStream
+		case stream.Cause != nil && stream.Cause.Error() == "received from peer":
+			return io.ErrUnexpectedEOF
 		}
-		if fromPeer := stream.Cause != nil && stream.Cause.Error() == "received from peer"; !fromPeer && stream.Code == http2.ErrCodeProtocol {
-			return malformed
+		return malformed // our side has ended the stream, for what it was sent
+	}
+	text := err.Error()
+	for _, w := range words {
+		if strings.Contains(text, w.said) {
+			return w.meant
 		}
-		return io.ErrUnexpectedEOF
-	case errors.As(err, &gone):
-		return io.ErrUnexpectedEOF
-	case errors.As(err, &conn):
-		return malformed
-	// Package http exports neither of these. The first: the connection ended while nobody used it. The second: the server said
-	// that it did not look at this stream.
-	case strings.Contains(err.Error(), "client conn not usable"), strings.Contains(err.Error(), "graceful shutdown GOAWAY"):
-		return wire.ErrStale
 	}
 	return err
 }
+
+// words are errors that package http does not export.
+var words = []struct {
+	said  string
+	meant error
+}{
+	{"client conn not usable", wire.ErrStale},
+	{"client conn could not be established", wire.ErrStale},
+	{"graceful shutdown GOAWAY", wire.ErrStale}, // for a stream beyond the last one that the server looked at
+	{"request header list larger", ErrHeaderTooLarge},
+	{"received GOAWAY from server", io.ErrUnexpectedEOF},
+	{"server sent GOAWAY", io.ErrUnexpectedEOF},
+	{"client connection lost", io.ErrUnexpectedEOF},
+	{"force closed", io.ErrUnexpectedEOF},
+	{"connection error: ", malformed},
+	{"http2: frame too large", malformed},
+	{"response header list larger", malformed},
+	{"more than declared Content-Length", malformed},
+}
+
+// ErrHeaderTooLarge says that the server takes no request header of this size. Nothing was sent.
+var ErrHeaderTooLarge = errors.New("the server takes no header of this size")
 
 var malformed = &httpmsg.Error{Status: 502, Code: "malformed_http2", Detail: "the response is not well-formed HTTP/2"}

@@ -40,8 +40,9 @@ const (
 	maxResponseHead = 64 << 10 // as for HTTP/1.1
 	pingAfter       = 15 * time.Second
 	pingTimeout     = 10 * time.Second
-	streamBuffer    = 256 << 10 // bytes of one response that wait for a slow client
-	sessionBuffer   = 4 << 20
+	// Bytes of one response that wait for a slow client. There is no bound for the connection beside it: a few slow clients would
+	// reach that, and nothing would come for any other.
+	streamBuffer = 256 << 10
 )
 
 // session returns a connection with a stream reserved for the caller.
@@ -187,8 +188,7 @@ func speak(ctx context.Context, nc net.Conn) (*http.ClientConn, error) {
 		// The transport is told that all is in the clear: TLS, if any, has been spoken for below it.
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return nc, nil },
 		HTTP2: &http.HTTP2Config{
-			SendPingTimeout: pingAfter, PingTimeout: pingTimeout,
-			MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: sessionBuffer,
+			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, MaxReceiveBufferPerStream: streamBuffer,
 		},
 	}
 	return t.NewClientConn(ctx, "http", "upstream:80")

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/engine/http1"
 	"github.com/suuupra/gateway/runtime/engine/wire"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/upstream"
@@ -148,7 +149,10 @@ func (s *stream2) explain(err error) error {
 	if why := context.Cause(s.ctx); why != nil && s.c.ctx.Err() == nil {
 		return why // the time was over
 	}
-	return upstream.Explain(err)
+	if err = upstream.Explain(err); errors.Is(err, upstream.ErrHeaderTooLarge) {
+		return &clientError{http1.ErrHeaderSize}
+	}
+	return err
 }
 
 // pass takes a 1xx response. Its caller reads for every stream of the connection, and must not wait for one client.
@@ -158,8 +162,11 @@ func (s *stream2) pass(status int, h *httpmsg.Header) error {
 	if s.passed++; s.headed || s.passed > maxInformational {
 		return errFlood
 	}
-	if status == 100 {
+	switch status {
+	case 100:
 		return nil // the client gets it when its body is read
+	case 101:
+		return errUnexpected // RFC 9113 section 8.6; the client would take what follows for another protocol
 	}
 	s.informed = true
 	s.hints = append(s.hints, hint{status, h})

@@ -1,0 +1,9 @@
+package httptarget_test
+
+import (
+	"testing"
+
+	"github.com/suuupra/gateway/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.NoLeaks(m) }
