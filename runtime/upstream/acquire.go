@@ -111,42 +111,42 @@ func (u *Upstream) connectTimeout() time.Duration {
 	return time.Minute
 }
 
-// dial makes a connection in room that was reserved.
+// dial makes a connection in room that was reserved, within the connect timeout and a.By. The room is given back on failure.
 func (u *Upstream) dial(ctx context.Context, e *Endpoint, a *Ask) (*Conn, error) {
-	nc, err := u.reach(ctx, e, a)
+	dialing, cancel := context.WithDeadline(ctx, u.connectBy(a))
+	defer cancel()
+	nc, err := u.connect(dialing, e.address, u.protocols(a.HTTP1))
 	if err != nil {
-		return nil, err
+		return nil, e.unreached(ctx, err)
 	}
 	switch {
 	case negotiated(nc) == "h2", u.spec.Protocol == "http2" && u.spec.Scheme == "http":
+		client, err := speak(dialing, nc)
+		if err != nil {
+			_ = nc.Close()
+			return nil, e.unreached(ctx, err)
+		}
 		e.agreed.Store(agreedHTTP2)
-		return e.h2.adopt(ctx, nc)
+		return e.h2.adopt(client), nil
 	case u.spec.Protocol == "http2":
 		_ = nc.Close()
-		e.forget()
-		return nil, &DialError{e, errors.New("the server does not speak HTTP/2")}
+		return nil, e.unreached(ctx, errors.New("the server does not speak HTTP/2"))
 	case u.spec.Protocol == "" && u.spec.Scheme == "https" && !a.HTTP1:
 		e.agreed.Store(agreedHTTP1)
 	}
 	return e.newConn(nc).lent(), nil
 }
 
-// reach connects within the connect timeout and a.By. Room was reserved; it is given back on failure.
-func (u *Upstream) reach(ctx context.Context, e *Endpoint, a *Ask) (net.Conn, error) {
-	dialing, cancel := context.WithDeadline(ctx, u.connectBy(a))
-	defer cancel()
-	nc, err := u.connect(dialing, e.address, u.protocols(a.HTTP1))
-	if err == nil {
-		return nc, nil
-	}
+// unreached gives back the room of a connection that could not be made, and says why there is none.
+func (e *Endpoint) unreached(ctx context.Context, err error) error {
 	e.forget()
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	if e.health != nil {
 		e.health.Report(health.ConnectFailed)
 	}
-	return nil, &DialError{e, err}
+	return &DialError{e, err}
 }
 
 // protocols are what TLS offers.

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // sessions are the HTTP/2 connections to one endpoint. Each carries many exchanges; another one is made when the streams of all
@@ -149,17 +152,8 @@ func (s *sessions) lend(x *session, reused bool) *Conn {
 	return c.lent()
 }
 
-// adopt speaks HTTP/2 on a connection, and lends its first stream.
-func (s *sessions) adopt(ctx context.Context, nc net.Conn) (*Conn, error) {
-	client, err := speak(ctx, nc)
-	if err == nil {
-		err = client.Reserve()
-	}
-	if err != nil {
-		_ = nc.Close()
-		s.endpoint.forget()
-		return nil, &DialError{s.endpoint, err}
-	}
+// adopt takes a connection with its first stream reserved, and lends that.
+func (s *sessions) adopt(client *http.ClientConn) *Conn {
 	client.SetStateHook(func(*http.ClientConn) {
 		if s.endpoint.awaits() {
 			go s.offer() // the hook may be called with mu held
@@ -169,30 +163,72 @@ func (s *sessions) adopt(ctx context.Context, nc net.Conn) (*Conn, error) {
 	defer s.mu.Unlock()
 	x := &session{client: client}
 	if s.closed {
-		return s.lend(x, false), nil // it ends with its exchange
+		return s.lend(x, false) // it ends with its exchange
 	}
 	s.list = append(s.list, x)
 	if timeout := s.endpoint.idleTimeout(); s.reaper == nil && timeout > 0 {
 		s.reaper = time.AfterFunc(timeout, s.reap)
 	}
-	return s.lend(x, false), nil
+	return s.lend(x, false)
 }
 
-// speak begins HTTP/2 on a connection that is there already, in the clear or over TLS.
+// speak begins HTTP/2 on a connection that is there already, in the clear or over TLS, and reserves a stream. It waits for the
+// server's settings: until they are there nobody knows how many streams it takes, and it refuses those beyond.
 func speak(ctx context.Context, nc net.Conn) (*http.ClientConn, error) {
+	g := &greeting{Conn: nc, over: make(chan struct{})}
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	t := &http.Transport{
 		Protocols: &protocols, DisableCompression: true, MaxResponseHeaderBytes: maxResponseHead,
 		ExpectContinueTimeout: time.Second, // as over HTTP/1.1
 		// The transport is told that all is in the clear: TLS, if any, has been spoken for below it.
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return nc, nil },
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return g, nil },
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, MaxReceiveBufferPerStream: streamBuffer,
 		},
 	}
-	return t.NewClientConn(ctx, "http", "upstream:80")
+	client, err := t.NewClientConn(ctx, "http", "upstream:80")
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-g.over:
+		if err = client.Reserve(); err != nil {
+			err = errors.New("the server does not begin as HTTP/2 does")
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	return client, nil
 }
+
+// greeting is a connection on which the first thing that is written after the client's preface acknowledges the server's settings,
+// unless they are in error.
+type greeting struct {
+	net.Conn
+	once sync.Once
+	over chan struct{}
+}
+
+// Write implements net.Conn.
+func (g *greeting) Write(p []byte) (int, error) {
+	if !bytes.HasPrefix(p, []byte(http2.ClientPreface)) {
+		g.once.Do(g.end)
+	}
+	return g.Conn.Write(p)
+}
+
+// Close implements net.Conn.
+func (g *greeting) Close() error {
+	g.once.Do(g.end)
+	return g.Conn.Close()
+}
+
+func (g *greeting) end() { close(g.over) }
 
 // release takes a stream back.
 func (s *sessions) release(c *Conn) {

@@ -3,9 +3,12 @@ package h2
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/suuupra/gateway/runtime/engine/exchange"
@@ -36,6 +39,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		Method: head.Method, Target: head.Target, Proto: "HTTP/2.0", Scheme: c.link.Scheme, Host: head.Host, Authority: head.Authority,
 		Peer: c.link.Peer, Header: httpmsg.Header{Fields: head.Fields}, ContentLength: head.Length, WantsTrailers: head.WantsTrailers,
 		Received: began, MaxBody: limits.BodyBytes,
+	}
+	if len(r.Trailer) > 0 { // announced in a field that the standard library has taken out
+		req.Header.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(r.Trailer)), ", "))
 	}
 	if r.Body != http.NoBody && r.ContentLength != 0 {
 		if head.Length == 0 {

@@ -109,6 +109,7 @@ type options struct {
 	plan     httptarget.Plan
 	trusted  []string
 	hooks    func(*proxy)
+	front    ir.HTTP2     // what clients may speak
 	reach    upstream.Env // of the upstream
 	env      target.Env   // of the target, but for its upstream
 }
@@ -167,7 +168,7 @@ func startProxy(t testing.TB, o options) *proxy {
 	l := listen(t)
 	p.addr = l.Addr().String()
 	done := make(chan error, 1)
-	go func() { done <- p.srv.Serve(engine.Listener{Listener: l}) }()
+	go func() { done <- p.srv.Serve(engine.Listener{Listener: l, HTTP2: o.front}) }()
 	t.Cleanup(func() {
 		p.srv.Close()
 		if err := <-done; err != nil {
