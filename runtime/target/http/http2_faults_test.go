@@ -71,7 +71,9 @@ func TestHTTP2Faults(t *testing.T) {
 			_ = p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31})
 		}, "502", "upstream_bad_response", nil},
 		{"settings of odd length", func(p *peer, _ uint32) { _, _ = p.Write(rawFrame(5, http2.FrameSettings, 0, 0, "12345")) }, "502", "upstream_bad_response", nil},
-		{"another protocol", func(p *peer, _ uint32) { _, _ = io.WriteString(p, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n") }, "502", "upstream_bad_response", nil},
+		{"another protocol", func(p *peer, _ uint32) {
+			_, _ = io.WriteString(p, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		}, "502", "upstream_bad_response", nil},
 		{"a header without end", func(p *peer, s uint32) {
 			filler := p.pack("x-a", strings.Repeat("*", 8000))
 			_ = p.WriteHeaders(http2.HeadersFrameParam{StreamID: s, BlockFragment: p.pack(":status", "200")})
