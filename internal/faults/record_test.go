@@ -17,7 +17,6 @@ type row struct {
 	steady             phase         // of the route beside it, in all phases
 	back               time.Duration // from the mending to the last failure
 	process            *testkit.Process
-	note               string // in place of figures
 }
 
 // judge says what must never happen, whatever the machine: an answer that is another request's, a hung client, an answer of a

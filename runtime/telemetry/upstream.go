@@ -237,10 +237,15 @@ func (c *upstreams) collectGauges(ch chan<- prometheus.Metric) {
 			value  float64
 			labels []string
 		}{
-			{c.conns, float64(n.Open), []string{id, "open"}}, {c.conns, float64(n.Idle), []string{id, "idle"}},
-			{c.requests, float64(n.Requests), []string{id}}, {c.retries, float64(n.Retries), []string{id}}, {c.pending, float64(n.Pending), []string{id}},
-			{c.endpoints, float64(n.Healthy), []string{id, "healthy"}}, {c.endpoints, float64(n.Unhealthy), []string{id, "unhealthy"}},
-			{c.endpoints, float64(n.Ejected), []string{id, "ejected"}}, {c.panicking, bit(n.Panic), []string{id}},
+			{c.conns, float64(n.Open), []string{id, "open"}},
+			{c.conns, float64(n.Idle), []string{id, "idle"}},
+			{c.requests, float64(n.Requests), []string{id}},
+			{c.retries, float64(n.Retries), []string{id}},
+			{c.pending, float64(n.Pending), []string{id}},
+			{c.endpoints, float64(n.Healthy), []string{id, "healthy"}},
+			{c.endpoints, float64(n.Unhealthy), []string{id, "unhealthy"}},
+			{c.endpoints, float64(n.Ejected), []string{id, "ejected"}},
+			{c.panicking, bit(n.Panic), []string{id}},
 		} {
 			ch <- gaugeSample(g.desc, g.value, g.labels...)
 		}
