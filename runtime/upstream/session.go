@@ -187,6 +187,13 @@ func speak(ctx context.Context, nc net.Conn) (*http.ClientConn, error) {
 			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, MaxReceiveBufferPerStream: streamBuffer,
 		},
 	}
+	// golang.org/x/net has the newer copy of the same code. In the one of Go 1.26 a window update that overflows the window of a
+	// stream locks the connection for good, with all that are on it.
+	t2, err := http2.ConfigureTransports(t)
+	if err != nil {
+		return nil, err
+	}
+	t2.MaxHeaderListSize = maxResponseHead
 	client, err := t.NewClientConn(ctx, "http", "upstream:80")
 	if err != nil {
 		return nil, err
