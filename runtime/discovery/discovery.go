@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
-	"reflect"
+	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +39,8 @@ type Env struct {
 // MaxEndpoints bounds what one provider may name; the rest, in the order of their addresses, is left out.
 const MaxEndpoints = 1024
 
+const maxError = 512 // bytes of an error that are kept
+
 // Watch follows one provider. It is safe for concurrent use.
 type Watch struct {
 	kind   string
@@ -45,40 +50,49 @@ type Watch struct {
 	done   chan struct{}
 	known  chan struct{}
 
-	tell sync.Mutex // keeps subscribers from being called at the same time
-
 	mu          sync.Mutex
 	endpoints   []Endpoint
 	answered    bool
-	failures    int // in a row
+	left        [2]int // how many endpoints were left out: too many, unusable
+	failures    int    // in a row
 	changes     int
 	lastSuccess time.Time
 	lastError   string
-	subscribers map[*func()]struct{}
+	subscribers map[*subscriber]struct{}
+}
+
+// subscriber is called under its own lock, so that whoever cancels it knows when it is over.
+type subscriber struct {
+	mu sync.Mutex
+	f  func() // nil once cancelled
 }
 
 // Open starts following what spec names. That the provider cannot be reached is no error; that spec cannot be followed is.
 func Open(spec *ir.Discovery, env Env) (*Watch, error) {
+	if env.Now == nil {
+		env.Now = time.Now
+	}
+	if env.Log == nil {
+		env.Log = slog.New(slog.DiscardHandler)
+	}
 	run, kind, err := open(spec, env)
 	if err != nil {
 		return nil, err
 	}
+	return follow(run, kind, env), nil
+}
+
+func follow(run provider.Run, kind string, env Env) *Watch {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Watch{
 		kind: kind, log: env.Log, now: env.Now, cancel: cancel, done: make(chan struct{}), known: make(chan struct{}),
-		subscribers: map[*func()]struct{}{},
-	}
-	if w.now == nil {
-		w.now = time.Now
-	}
-	if w.log == nil {
-		w.log = slog.New(slog.DiscardHandler)
+		subscribers: map[*subscriber]struct{}{},
 	}
 	go func() {
 		defer close(w.done)
 		run(ctx, provider.Sink{Found: w.found, Failed: w.failed})
 	}()
-	return w, nil
+	return w
 }
 
 func open(spec *ir.Discovery, env Env) (run provider.Run, kind string, err error) {
@@ -98,18 +112,16 @@ func open(spec *ir.Discovery, env Env) (run provider.Run, kind string, err error
 }
 
 // found takes an answer. Equal answers change nothing.
-func (w *Watch) found(list []Endpoint) {
-	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b Endpoint) int { return cmp.Compare(a.Address, b.Address) })
-	list = slices.CompactFunc(list, func(a, b Endpoint) bool { return a.Address == b.Address })
-	if len(list) > MaxEndpoints {
-		w.log.Warn("discovery found too many endpoints; some are left out", slog.Int("found", len(list)), slog.Int("used", MaxEndpoints))
-		list = list[:MaxEndpoints]
+func (w *Watch) found(all []Endpoint) {
+	list, skipped := usable(all)
+	total := len(list)
+	if total > MaxEndpoints {
+		list = slices.Clone(list[:MaxEndpoints])
 	}
 	w.mu.Lock()
 	recovered := w.failures > 0
 	w.failures, w.lastError, w.lastSuccess = 0, "", w.now()
-	changed := !w.answered || !reflect.DeepEqual(w.endpoints, list)
+	changed := !w.answered || !slices.EqualFunc(w.endpoints, list, func(a, b Endpoint) bool { return order(a, b) == 0 })
 	if changed {
 		w.endpoints = list
 		w.changes++
@@ -118,7 +130,14 @@ func (w *Watch) found(list []Endpoint) {
 		w.answered = true
 		close(w.known)
 	}
+	left := [2]int{total - len(list), skipped}
+	news := left != w.left
+	w.left = left
 	w.mu.Unlock()
+	if news && left != [2]int{} {
+		w.log.Warn("discovery found endpoints that are left out", slog.String("provider", w.kind), slog.Int("used", len(list)),
+			slog.Int("tooMany", left[0]), slog.Int("unusable", left[1]))
+	}
 	if recovered {
 		w.log.Info("discovery works again", slog.String("provider", w.kind), slog.Int("endpoints", len(list)))
 	}
@@ -128,36 +147,63 @@ func (w *Watch) found(list []Endpoint) {
 	}
 }
 
+// usable are the endpoints that can be connected to, once each, sorted by address, and how many cannot: one address that is none
+// must not cost the others their place. The same endpoint may be told twice (EndpointSlices say so), and differently: the order of
+// everything an endpoint has decides then, not the order of the answer, which is another each time.
+func usable(all []Endpoint) (list []Endpoint, skipped int) {
+	list = slices.DeleteFunc(slices.Clone(all), func(e Endpoint) bool { return !connectable(e.Address) })
+	skipped = len(all) - len(list)
+	slices.SortFunc(list, order)
+	return slices.CompactFunc(list, func(a, b Endpoint) bool { return a.Address == b.Address }), skipped
+}
+
+func order(a, b Endpoint) int {
+	return cmp.Or(strings.Compare(a.Address, b.Address), cmp.Compare(a.Weight, b.Weight),
+		slices.CompareFunc(a.Metadata, b.Metadata, func(a, b ir.Pair) int {
+			return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Value, b.Value))
+		}))
+}
+
+// connectable reports whether address is an IP address or a host name, and a port. Some registries take any text for a host.
+func connectable(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if n, numeric := strconv.ParseUint(port, 10, 16); err != nil || numeric != nil || n == 0 || host == "" || len(host) > 253 {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == ""
+}
+
 // failed notes that there was no answer. What was known stays.
 func (w *Watch) failed(err error) {
+	text := err.Error() // much of it may be a server's own words
+	if len(text) > maxError {
+		text = strings.ToValidUTF8(text[:maxError], "") + "..."
+	}
 	w.mu.Lock()
 	w.failures++
 	first := w.failures == 1
-	w.lastError = err.Error()
+	w.lastError = text
 	kept := len(w.endpoints)
 	w.mu.Unlock()
 	if first {
 		w.log.Warn("discovery failed; the endpoints known last stay in use", slog.String("provider", w.kind),
-			slog.Int("endpoints", kept), slog.Any("error", err))
+			slog.Int("endpoints", kept), slog.String("error", text))
 	}
 }
 
 func (w *Watch) notify() {
-	w.tell.Lock()
-	defer w.tell.Unlock()
 	w.mu.Lock()
-	list := make([]*func(), 0, len(w.subscribers))
-	for f := range w.subscribers {
-		list = append(list, f)
-	}
+	list := slices.Collect(maps.Keys(w.subscribers))
 	w.mu.Unlock()
-	for _, f := range list {
-		w.mu.Lock()
-		_, still := w.subscribers[f]
-		w.mu.Unlock()
-		if still {
-			(*f)()
+	for _, s := range list {
+		s.mu.Lock()
+		if s.f != nil {
+			s.f()
 		}
+		s.mu.Unlock()
 	}
 }
 
@@ -171,17 +217,20 @@ func (w *Watch) Endpoints() []Endpoint {
 // Known is closed at the first good answer.
 func (w *Watch) Known() <-chan struct{} { return w.known }
 
-// Subscribe calls f after each change, never concurrently with itself. After the returned function has returned, f is not
-// called any more, unless it is running in the goroutine that cancels.
+// Subscribe calls f after each change, never concurrently with itself. The returned function waits for a call that is under way;
+// after it has returned, f is not called any more. f itself must neither call it nor close the watch.
 func (w *Watch) Subscribe(f func()) (cancel func()) {
-	key := &f
+	s := &subscriber{f: f}
 	w.mu.Lock()
-	w.subscribers[key] = struct{}{}
+	w.subscribers[s] = struct{}{}
 	w.mu.Unlock()
 	return func() {
 		w.mu.Lock()
-		delete(w.subscribers, key)
+		delete(w.subscribers, s)
 		w.mu.Unlock()
+		s.mu.Lock()
+		s.f = nil
+		s.mu.Unlock()
 	}
 }
 

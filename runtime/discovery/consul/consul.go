@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,15 +18,28 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/suuupra/gateway/runtime/discovery/pace"
 	"github.com/suuupra/gateway/runtime/discovery/provider"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
 const (
+	backoffMax = 30 * time.Second
+	maxAnswer  = 16 << 20 // bytes
+	maxRefusal = 4 << 10  // bytes, of an answer that is not 200
+	maxShown   = 200      // bytes of it that are shown
+	burst      = 10       // answers in a row that are taken as fast as they come; after them one each
+	every      = 500 * time.Millisecond
+	maxWeight  = 1<<16 - 1
+
+	tokenHeader = "X-Consul-Token"
+	noToken     = "none"
+)
+
+// Tests shorten them.
+var (
+	grace        = 15 * time.Second // how long an agent may take beyond the wait it was asked for
 	backoffFirst = time.Second
-	backoffMax   = 30 * time.Second
-	maxAnswer    = 16 << 20 // bytes
-	grace        = 15 * time.Second
 )
 
 type catalog struct {
@@ -41,14 +54,14 @@ func New(spec *ir.ConsulService, env provider.Env) (provider.Run, error) {
 		DialContext: env.Dial, TLSHandshakeTimeout: 5 * time.Second, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute,
 		DisableCompression: true,
 	}
-	scheme, address, ok := strings.Cut(spec.Address, "://")
-	if !ok {
+	address, err := url.Parse(spec.Address)
+	if err != nil || address.Host == "" {
 		return nil, fmt.Errorf("%q is not a URL", spec.Address)
 	}
-	// The client would take its address, token and namespace from the environment: everything is said.
 	client, err := api.NewClient(&api.Config{
-		Address: address, Scheme: scheme, HttpClient: &http.Client{
-			Transport:     bounded{transport},
+		Address: address.Host, Scheme: address.Scheme, PathPrefix: strings.TrimRight(address.Path, "/"), Token: noToken,
+		HttpClient: &http.Client{
+			Transport:     &guard{spec: spec, base: transport},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the agent redirects") },
 		},
 	})
@@ -62,40 +75,58 @@ func New(spec *ir.ConsulService, env provider.Env) (provider.Run, error) {
 	}, nil
 }
 
-// bounded keeps an agent from sending without end.
-type bounded struct{ http.RoundTripper }
+// guard stands between the client and the agent. The client adds what it finds in the environment (CONSUL_HTTP_TOKEN,
+// CONSUL_NAMESPACE, CONSUL_PARTITION) where it is told nothing: the gateway's own token is not for an agent that a tenant names. And
+// an agent must not send without end.
+type guard struct {
+	spec *ir.ConsulService
+	base http.RoundTripper
+}
 
 // RoundTrip implements http.RoundTripper.
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := b.RoundTripper.RoundTrip(r)
-	if err == nil {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	if g.spec.Token == "" {
+		r.Header.Del(tokenHeader)
 	}
-	return resp, err
+	q := r.URL.Query()
+	q.Del("partition")
+	if g.spec.Namespace == "" {
+		q.Del("ns")
+	}
+	r.URL.RawQuery = q.Encode()
+	resp, err := g.base.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	limit := int64(maxAnswer)
+	if resp.StatusCode != http.StatusOK {
+		limit = maxRefusal
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, limit), resp.Body}
+	return resp, nil
 }
 
 func (c *catalog) run(ctx context.Context, sink provider.Sink) {
 	index, failures := uint64(0), 0
-	for ctx.Err() == nil {
+	// An agent that answers at once, whatever the index, must not be asked as fast as it answers: Consul's documentation asks
+	// clients for a limit.
+	limit := pace.Limit{Burst: burst, Every: every}
+	for limit.Wait(ctx) {
 		list, next, err := c.ask(ctx, index)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			sink.Failed(err)
-			wait := min(backoffFirst<<min(failures, 10), backoffMax)
-			failures++
 			index = 0
-			timer := time.NewTimer(wait/2 + rand.N(wait/2+1))
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
+			if !pace.Pause(ctx, pace.Backoff(failures, backoffFirst, backoffMax)) {
 				return
 			}
+			failures++
 			continue
 		case next < index: // Consul's documentation: an index that goes backwards starts anew
 			next = 0
@@ -105,10 +136,14 @@ func (c *catalog) run(ctx context.Context, sink provider.Sink) {
 	}
 }
 
-// ask waits for an answer newer than index.
+// ask waits for an answer newer than index. With index 0 the agent answers at once.
 func (c *catalog) ask(ctx context.Context, index uint64) ([]provider.Endpoint, uint64, error) {
 	wait := time.Duration(c.spec.Wait) * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, wait+wait/16+grace) // the agent adds up to a sixteenth
+	limit := grace
+	if index > 0 {
+		limit += wait + wait/16 // the agent adds up to a sixteenth
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	o := (&api.QueryOptions{
 		Datacenter: c.spec.Datacenter, Namespace: c.spec.Namespace, WaitIndex: index, WaitTime: wait,
@@ -118,15 +153,20 @@ func (c *catalog) ask(ctx context.Context, index uint64) ([]provider.Endpoint, u
 		if err != nil {
 			return nil, 0, fmt.Errorf("read the token: %w", err)
 		}
-		o.Token = strings.TrimSpace(string(token))
+		if o.Token = strings.TrimSpace(string(token)); o.Token == "" {
+			return nil, 0, errors.New("the token is empty")
+		}
 	}
 	tag := ""
 	if len(c.spec.Tags) > 0 {
 		tag = c.spec.Tags[0] // the agent selects by one, the rest is selected here
 	}
 	entries, meta, err := c.client.Health().Service(c.spec.Service, tag, true, o)
+	if err == nil && entries == nil {
+		err = errors.New("the answer is null, which is no list")
+	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("ask Consul for %s: %w", c.spec.Service, err)
+		return nil, 0, fmt.Errorf("ask Consul for %s: %w", c.spec.Service, told(err, o.Token))
 	}
 	var out []provider.Endpoint
 	for _, e := range entries {
@@ -137,8 +177,23 @@ func (c *catalog) ask(ctx context.Context, index uint64) ([]provider.Endpoint, u
 	return out, meta.LastIndex, nil
 }
 
+// told is err in words that can be shown. What an agent says may be long, and may hold what it was sent.
+func told(err error, token string) error {
+	text := err.Error()
+	if status := (api.StatusError{}); errors.As(err, &status) {
+		text = fmt.Sprintf("the agent answers %d: %s", status.Code, status.Body)
+	}
+	if token != "" {
+		text = strings.ReplaceAll(text, token, "(token)")
+	}
+	if len(text) > maxShown {
+		text = strings.ToValidUTF8(text[:maxShown], "") + "..."
+	}
+	return errors.New(text)
+}
+
 func (c *catalog) endpoint(e *api.ServiceEntry) (provider.Endpoint, bool) {
-	if e.Service == nil {
+	if e == nil || e.Service == nil {
 		return provider.Endpoint{}, false
 	}
 	for _, tag := range c.spec.Tags {
@@ -154,6 +209,6 @@ func (c *catalog) endpoint(e *api.ServiceEntry) (provider.Endpoint, bool) {
 		return provider.Endpoint{}, false
 	}
 	return provider.Endpoint{
-		Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)), Weight: int64(max(e.Service.Weights.Passing, 0)),
+		Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)), Weight: int64(min(max(e.Service.Weights.Passing, 0), maxWeight)),
 	}, true
 }
