@@ -45,7 +45,7 @@ func BenchmarkServe(b *testing.B) {
 			defer g.Shutdown(context.Background()) //nolint:errcheck // nothing is under way
 			r.builder.Targets = append(r.builder.Targets, target.Kind{
 				TargetKind: policy.DefineTarget("nothing", func(*policy.TargetContext, *struct{}) (string, *struct{}) { return "", nil }),
-				Build:      func(*ir.Route, target.Env) (target.Target, error) { return &nothing{}, nil },
+				Build:      func(*ir.Route, target.Metrics, *target.Env) (target.Target, error) { return &nothing{}, nil },
 			})
 			prog := r.pub.Program("127.0.0.1:9")
 			prog.Gateway.AccessLog = ir.AccessLog{Enabled: log, Format: "json"}

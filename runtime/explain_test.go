@@ -161,7 +161,7 @@ func TestExplainPipeline(t *testing.T) {
 	for _, route := range g.Running().Routes() {
 		if route.Info.ID == e.Winner.Route {
 			for _, s := range route.Chain.Steps() {
-				asked = append(asked, s.Phase.String()+" "+s.Kind)
+				asked = append(asked, s.Kind.Phase.String()+" "+s.Kind.Name)
 			}
 		}
 	}

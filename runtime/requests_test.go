@@ -157,7 +157,7 @@ func TestPanicWithinTheAnswer(t *testing.T) {
 			r := newRig(t, options{})
 			r.builder.Targets = append(r.builder.Targets, target.Kind{
 				TargetKind: policy.DefineTarget("half", func(*policy.TargetContext, *struct{}) (string, *struct{}) { return "", nil }),
-				Build:      func(*ir.Route, target.Env) (target.Target, error) { return half{length}, nil },
+				Build:      func(*ir.Route, target.Metrics, *target.Env) (target.Target, error) { return half{length}, nil },
 			})
 			prog := compile(t, routes("http://127.0.0.1:9", ""))
 			prog.Routes[2].Target.Type = "half"

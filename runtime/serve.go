@@ -113,9 +113,9 @@ func (g *Gateway) finish(x *exchange, status int, w httpmsg.ResponseWriter) {
 
 // forward hands the exchange to the route's target, inside a span and a measurement of its own.
 func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Route, w httpmsg.ResponseWriter) *policy.Reject {
-	up := x.span.Upstream(&x.Exchange, route.Scheme)
+	up := x.span.Upstream(&x.Exchange, route.Scheme())
 	up.Inject(&x.Request.Header)
-	reject := route.Target.Serve(ctx, &x.Exchange, w, route.Chain)
+	reject := route.Target.Serve(ctx, &x.Exchange, w, &route.Chain)
 	if t := &x.Timings; !t.UpstreamHeader.IsZero() {
 		route.Upstream.Answered(t.UpstreamHeader.Sub(t.UpstreamStart))
 	}
@@ -127,7 +127,7 @@ func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Rout
 		}
 	}
 	if up != nil {
-		up.SetEndpoint(&x.Exchange, route.Scheme)
+		up.SetEndpoint(&x.Exchange, route.Scheme())
 		up.End(w.Status(), code, time.Now())
 	}
 	return reject

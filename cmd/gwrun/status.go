@@ -143,7 +143,7 @@ func (s *status) After(id string, limit int) []ir.Route {
 	var out []ir.Route
 	for _, r := range s.gateway.Running().Routes() { // sorted by id
 		if r.Info.ID > id && len(out) < limit {
-			out = append(out, *r.Plan)
+			out = append(out, r.Plan)
 		}
 	}
 	return out
@@ -153,7 +153,7 @@ func (s *status) After(id string, limit int) []ir.Route {
 func (s *status) Route(id string) (ir.Route, bool) {
 	for _, r := range s.gateway.Running().Routes() {
 		if r.Info.ID == id {
-			return *r.Plan, true
+			return r.Plan, true
 		}
 	}
 	return ir.Route{}, false

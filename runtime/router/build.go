@@ -14,7 +14,7 @@ import (
 // Build makes a Router. It fails for a matcher that does not compile and for patterns whose search would be too long
 // (match.SlowSearches); ties are the compiler's business, and here the earlier route wins, so that every gateway decides
 // alike. The Router keeps strings of the routes, not the routes.
-func Build(routes []ir.Route) (*Router, error) {
+func Build(routes []*ir.Route) (*Router, error) {
 	b := builder{
 		Router: &Router{
 			tree:     match.NewTree(len(routes)),
@@ -29,7 +29,7 @@ func Build(routes []ir.Route) (*Router, error) {
 	}
 	// Each leaf is a list that grows at its head, so routes go in from the least specific to the most.
 	for _, i := range leafOrder(routes) {
-		if err := b.add(i, &routes[i]); err != nil {
+		if err := b.add(i, routes[i]); err != nil {
 			return nil, fmt.Errorf("build router: route %q: %w", routes[i].ID, err)
 		}
 	}
@@ -55,7 +55,7 @@ type builder struct {
 
 // leafOrder returns the indexes of routes so that, of two on the same path, the less specific comes first. match.Compare
 // decides the same by all its steps; on one path only these are left.
-func leafOrder(routes []ir.Route) []int {
+func leafOrder(routes []*ir.Route) []int {
 	order := make([]int, len(routes))
 	for i := range order {
 		order[i] = len(order) - 1 - i

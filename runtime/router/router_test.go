@@ -21,9 +21,17 @@ func routesOf(ms ...ir.Match) []ir.Route {
 	return out
 }
 
+func pointers(routes []ir.Route) []*ir.Route {
+	out := make([]*ir.Route, len(routes))
+	for i := range routes {
+		out[i] = &routes[i]
+	}
+	return out
+}
+
 func mustBuild(t testing.TB, routes []ir.Route) *Router {
 	t.Helper()
-	r, err := Build(routes)
+	r, err := Build(pointers(routes))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +180,7 @@ func TestLookupMethodsAndConditions(t *testing.T) {
 }
 
 func TestBuildRefuses(t *testing.T) {
-	if _, err := Build(routesOf(ir.Match{Path: "/a"}, ir.Match{Path: "/a**"})); err == nil || !strings.Contains(err.Error(), `build router: route "r001": path "/a**"`) {
+	if _, err := Build(pointers(routesOf(ir.Match{Path: "/a"}, ir.Match{Path: "/a**"}))); err == nil || !strings.Contains(err.Error(), `build router: route "r001": path "/a**"`) {
 		t.Errorf("got %v", err)
 	}
 	var ms []ir.Match
@@ -183,14 +191,14 @@ func TestBuildRefuses(t *testing.T) {
 		}
 		ms = append(ms, ir.Match{Path: p})
 	}
-	if _, err := Build(routesOf(ms...)); err == nil || !strings.Contains(err.Error(), "may need 4095 steps for a lookup, the limit is 1024") {
+	if _, err := Build(pointers(routesOf(ms...))); err == nil || !strings.Contains(err.Error(), "may need 4095 steps for a lookup, the limit is 1024") {
 		t.Errorf("got %v", err)
 	}
 	ms = nil
 	for i := range 128 {
 		ms = append(ms, ir.Match{PathRegex: fmt.Sprintf("/api/.*/%d", i)})
 	}
-	if _, err := Build(routesOf(ms...)); err == nil || !strings.Contains(err.Error(), "may need 1025 steps") {
+	if _, err := Build(pointers(routesOf(ms...))); err == nil || !strings.Contains(err.Error(), "may need 1025 steps") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -105,7 +105,11 @@ func Explain(p *ir.Program, kinds []policy.Kind, r match.Request) (*Explanation,
 		out.Reason = "the gateway answers this path itself, before any route"
 		return out, nil
 	}
-	rt, err := router.Build(p.Routes)
+	routes := make([]*ir.Route, len(p.Routes))
+	for i := range p.Routes {
+		routes[i] = &p.Routes[i]
+	}
+	rt, err := router.Build(routes)
 	if err != nil {
 		return nil, fmt.Errorf("build router: %w", err)
 	}

@@ -84,10 +84,10 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 
 // fill takes over, or makes, what the shards hold.
 func (b *Builder) fill(ctx context.Context, s *Snapshot, bn *bundle.Bundle, prev *Snapshot) (err error) {
-	w := &work{Builder: b, s: s, prev: prev, kinds: map[string]policy.Kind{}, env: b.Env}
+	w := &work{Builder: b, s: s, prev: prev, kinds: map[string]*policy.Kind{}, env: b.Env, envs: map[*upstream.Upstream]*target.Env{}, words: newWords()}
 	w.env.Shared = b.Shared
-	for _, k := range b.Kinds {
-		w.kinds[k.Name] = k
+	for i := range b.Kinds {
+		w.kinds[b.Kinds[i].Name] = &b.Kinds[i]
 	}
 	if w.ups, err = b.upstreams(ctx, s, bn); err != nil {
 		return err
@@ -201,8 +201,21 @@ type work struct {
 	*Builder
 	s, prev *Snapshot
 	env     policy.Env
-	kinds   map[string]policy.Kind
+	kinds   map[string]*policy.Kind
 	ups     map[string]*upstream.Upstream
+	envs    map[*upstream.Upstream]*target.Env
+	words   words
+}
+
+// targetEnv is what the targets of an upstream may reach. They share it: a gateway may have a hundred thousand.
+func (w *work) targetEnv(up *upstream.Upstream) *target.Env {
+	e := w.envs[up]
+	if e == nil {
+		e = &target.Env{Upstream: up, Shared: w.Shared, Log: w.env.Log, Now: w.env.Now}
+		e.Fill()
+		w.envs[up] = e
+	}
+	return e
 }
 
 // shard takes over, or makes, the routes of one shard. A shard prev has too is not even decoded; in one that changed, the
@@ -212,7 +225,7 @@ func (w *work) shard(ctx context.Context, sh *bundle.Shard, digest bundle.Digest
 	if whole {
 		w.s.shards[digest] = make([]*Route, 0, len(same))
 		for _, r := range same {
-			if err := w.route(ctx, digest, r.Plan, r); err != nil {
+			if err := w.route(ctx, digest, &r.Plan, r); err != nil {
 				return err
 			}
 		}
@@ -225,7 +238,7 @@ func (w *work) shard(ctx context.Context, sh *bundle.Shard, digest bundle.Digest
 	w.s.shards[digest] = make([]*Route, 0, len(plans))
 	for i := range plans {
 		old := w.prev.route(plans[i].ID)
-		if old != nil && !reflect.DeepEqual(&plans[i], old.Plan) {
+		if old != nil && !reflect.DeepEqual(&plans[i], &old.Plan) {
 			old = nil
 		}
 		if err := w.route(ctx, digest, &plans[i], old); err != nil {
@@ -264,19 +277,16 @@ func (w *work) route(ctx context.Context, shard bundle.Digest, p *ir.Route, old 
 
 // make makes a route without its policies.
 func (w *work) make(p *ir.Route, up *upstream.Upstream) (*Route, error) {
-	plan := *p // a route that lives long must not keep the shard it came in
 	kind := slices.IndexFunc(w.Targets, func(k target.Kind) bool { return k.Name == p.Target.Type })
 	if kind < 0 {
 		return nil, fmt.Errorf("target type %q is not known to this gwrun; upgrade it first", p.Target.Type)
 	}
 	id := up.Spec().ID
 	r := &Route{
-		Plan: &plan, Scheme: up.Spec().Scheme, Metrics: w.Metrics.Route(p.ID), Upstream: w.Metrics.Upstream(id),
-		Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant}, Chain: &Chain{}, up: up,
+		Plan: w.words.route(p), Metrics: w.Metrics.Route(p.ID), Upstream: w.Metrics.Upstream(id),
+		Info: policy.Route{ID: p.ID, Pattern: cmp.Or(p.Match.Path, p.Match.PathRegex), Tenant: p.Tenant}, up: up,
 	}
-	t, err := w.Targets[kind].Build(&plan, target.Env{
-		Upstream: up, Shared: w.Shared, Log: w.env.Log, Now: w.env.Now, Metrics: w.Metrics.Target(r.Metrics, r.Upstream),
-	})
+	t, err := w.Targets[kind].Build(&r.Plan, w.Metrics.Target(r.Metrics, r.Upstream), w.targetEnv(up))
 	if err != nil {
 		w.Metrics.Forget(r.Metrics)
 		w.Metrics.ForgetUpstreams(r.Upstream)
@@ -290,12 +300,12 @@ func (w *work) make(p *ir.Route, up *upstream.Upstream) (*Route, error) {
 // index sorts the routes by id and builds the router over them.
 func (s *Snapshot) index() error {
 	slices.SortFunc(s.routes, func(a, b *Route) int { return cmp.Compare(a.Info.ID, b.Info.ID) })
-	plans := make([]ir.Route, len(s.routes))
+	plans := make([]*ir.Route, len(s.routes))
 	for i, r := range s.routes {
 		if i > 0 && s.routes[i-1].Info.ID == r.Info.ID {
 			return fmt.Errorf("route %q is in the bundle twice", r.Info.ID)
 		}
-		plans[i] = *r.Plan
+		plans[i] = &r.Plan
 	}
 	rt, err := router.Build(plans)
 	if err != nil {

@@ -15,7 +15,12 @@ import (
 
 // Chain is the policies of one route, in pipeline order, sorted once by the hooks they have. It is immutable.
 type Chain struct {
-	steps   []Step
+	steps []Step
+	hooks *hooks // nil: none
+}
+
+// hooks are what few policies have beside a decision.
+type hooks struct {
 	respond []policy.ResponseHandler
 	streams []policy.StreamHandler
 	finish  []finisher
@@ -30,14 +35,13 @@ type finisher struct {
 
 // Step is one policy in the chain.
 type Step struct {
-	Kind    string
-	Phase   policy.Phase
+	Kind    *policy.Kind
 	Handler policy.Handler
 	metrics *telemetry.PolicyMetrics
 }
 
 // build makes the handlers of a route. On error, and in a panic, it closes what it had made.
-func (c *Chain) build(ctx context.Context, kinds map[string]policy.Kind, env policy.Env, r *Route) error {
+func (c *Chain) build(ctx context.Context, kinds map[string]*policy.Kind, env policy.Env, r *Route) error {
 	whole := false
 	defer func() {
 		if !whole {
@@ -62,30 +66,43 @@ func (c *Chain) build(ctx context.Context, kinds map[string]policy.Kind, env pol
 	return nil
 }
 
-func (c *Chain) add(kind policy.Kind, h policy.Handler, m *telemetry.PolicyMetrics) {
-	c.steps = append(c.steps, Step{Kind: kind.Name, Phase: kind.Phase, Handler: h, metrics: m})
+func (c *Chain) add(kind *policy.Kind, h policy.Handler, m *telemetry.PolicyMetrics) {
+	c.steps = append(c.steps, Step{Kind: kind, Handler: h, metrics: m})
+	var own hooks
+	if c.hooks != nil {
+		own = *c.hooks
+	}
+	had := own.count()
 	if r, ok := h.(policy.ResponseHandler); ok {
-		c.respond = append(c.respond, r)
+		own.respond = append(own.respond, r)
 	}
 	if st, ok := h.(policy.StreamHandler); ok {
-		c.streams = append(c.streams, st)
+		own.streams = append(own.streams, st)
 	}
 	if f, ok := h.(policy.FinishHandler); ok {
-		c.finish = append(c.finish, finisher{f, len(c.steps) - 1})
+		own.finish = append(own.finish, finisher{f, len(c.steps) - 1})
 	}
 	if cl, ok := h.(io.Closer); ok {
-		c.closers = append(c.closers, cl)
+		own.closers = append(own.closers, cl)
+	}
+	if own.count() > had {
+		c.hooks = &own
 	}
 }
+
+func (h *hooks) count() int { return len(h.respond) + len(h.streams) + len(h.finish) + len(h.closers) }
 
 // Steps lists the policies, for explanations. The caller must not change it.
 func (c *Chain) Steps() []Step { return c.steps }
 
 // Streams asks the policies that rewrite bodies about this response, last policy first, as Respond does.
 func (c *Chain) Streams(ctx context.Context, x *policy.Exchange, r *httpmsg.Response) []policy.Stream {
+	if c.hooks == nil {
+		return nil
+	}
 	var out []policy.Stream
-	for i := len(c.streams) - 1; i >= 0; i-- {
-		if s := c.streams[i].Stream(ctx, x, r); s != nil {
+	for i := len(c.hooks.streams) - 1; i >= 0; i-- {
+		if s := c.hooks.streams[i].Stream(ctx, x, r); s != nil {
 			out = append(out, s)
 		}
 	}
@@ -106,15 +123,20 @@ func (c *Chain) Decide(ctx context.Context, x *policy.Exchange, asked *int) poli
 
 // Respond lets the policies edit the response header, last policy first: what a request met first it leaves last.
 func (c *Chain) Respond(ctx context.Context, x *policy.Exchange, r *httpmsg.Response) {
-	for i := len(c.respond) - 1; i >= 0; i-- {
-		c.respond[i].Respond(ctx, x, r)
+	if c.hooks == nil {
+		return
+	}
+	for i := len(c.hooks.respond) - 1; i >= 0; i-- {
+		c.hooks.respond[i].Respond(ctx, x, r)
 	}
 }
 
 // Finish settles accounts, last policy first: those of the policies that were asked, and of each of them even if another one
 // panics.
 func (c *Chain) Finish(x *policy.Exchange, status, asked int) {
-	c.finishFrom(len(c.finish)-1, x, status, asked)
+	if c.hooks != nil {
+		c.finishFrom(len(c.hooks.finish)-1, x, status, asked)
+	}
 }
 
 func (c *Chain) finishFrom(i int, x *policy.Exchange, status, asked int) {
@@ -122,21 +144,24 @@ func (c *Chain) finishFrom(i int, x *policy.Exchange, status, asked int) {
 		return
 	}
 	defer c.finishFrom(i-1, x, status, asked)
-	if c.finish[i].place < asked {
-		c.finish[i].Finish(x, status)
+	if f := c.hooks.finish[i]; f.place < asked {
+		f.Finish(x, status)
 	}
 }
 
 // Finishes reports whether Finish does anything.
-func (c *Chain) Finishes() bool { return len(c.finish) > 0 }
+func (c *Chain) Finishes() bool { return c.hooks != nil && len(c.hooks.finish) > 0 }
 
 // Close closes the policies that own something, in reverse order, and all of them whatever one of them does.
 func (c *Chain) Close() error {
-	var errs []error
-	for i := len(c.closers) - 1; i >= 0; i-- {
-		errs = append(errs, closeOne(c.closers[i]))
+	if c.hooks == nil {
+		return nil
 	}
-	c.closers = nil
+	var errs []error
+	for i := len(c.hooks.closers) - 1; i >= 0; i-- {
+		errs = append(errs, closeOne(c.hooks.closers[i]))
+	}
+	c.hooks.closers = nil
 	return errors.Join(errs...)
 }
 

@@ -127,10 +127,10 @@ func TestCloseOrder(t *testing.T) {
 	s := Empty()
 	s.metrics, s.log = m, slog.New(slog.NewTextHandler(&out, nil))
 	for _, id := range []string{"first", "second"} {
-		r := &Route{Info: policy.Route{ID: id}, Chain: &Chain{}, Metrics: m.Route(id), Upstream: m.Upstream("up")}
+		r := &Route{Info: policy.Route{ID: id}, Metrics: m.Route(id), Upstream: m.Upstream("up")}
 		r.refs.Store(1)
 		for _, name := range []string{id + "/a", "panics", id + "/b"} {
-			r.Chain.add(policy.Kind{Name: "test"}, &closer{name: name, log: &log, err: errors.New(name + " failed")}, r.Metrics.Policy("test"))
+			r.Chain.add(&policy.Kind{Name: "test"}, &closer{name: name, log: &log, err: errors.New(name + " failed")}, r.Metrics.Policy("test"))
 		}
 		s.routes = append(s.routes, r)
 	}

@@ -4,6 +4,7 @@ package target
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/suuupra/gateway/runtime/breaker"
@@ -32,18 +33,31 @@ type Hooks interface {
 // Kind is one kind of target: its compile half (policy.TargetKind) and its build half.
 type Kind struct {
 	policy.TargetKind
-	// Build makes the target of a route from its plan. A Target that owns anything is an io.Closer.
-	Build func(r *ir.Route, e Env) (Target, error)
+	// Build makes the target of a route from its plan. A Target that owns anything is an io.Closer. It may keep what it is given,
+	// and changes none of it.
+	Build func(r *ir.Route, m Metrics, e *Env) (Target, error)
 }
 
-// Env is all a target may reach.
+// Env is all a target may reach: what those of one upstream have in common.
 type Env struct {
 	Upstream *upstream.Upstream // the route's
-	Shared   policy.Shared
-	Log      *slog.Logger // with the route attached
+	Shared   policy.Shared      // nil: nothing outlives the target
+	Log      *slog.Logger
 	Now      func() time.Time
 	Rand     func() uint64
-	Metrics  Metrics
+}
+
+// Fill sets what may be left out: a log that goes nowhere, the clock, chance.
+func (e *Env) Fill() {
+	if e.Log == nil {
+		e.Log = slog.New(slog.DiscardHandler)
+	}
+	if e.Now == nil {
+		e.Now = time.Now
+	}
+	if e.Rand == nil {
+		e.Rand = rand.Uint64
+	}
 }
 
 // Metrics count what a target does beyond what one exchange tells. They know the route and the upstream already. All methods may

@@ -42,17 +42,16 @@ func (c *breakers) forget(route string) {
 // TargetMetrics is what the target of one route counts. It belongs to whoever holds the metrics of the route and of the upstream.
 type TargetMetrics struct {
 	*UpstreamMetrics
-	m     *Metrics
-	route string
+	route *RouteMetrics
 }
 
 // Target joins the metrics of a route with those of its upstream.
-func (m *Metrics) Target(r *RouteMetrics, u *UpstreamMetrics) *TargetMetrics {
-	return &TargetMetrics{u, m, r.id}
+func (*Metrics) Target(r *RouteMetrics, u *UpstreamMetrics) *TargetMetrics {
+	return &TargetMetrics{u, r}
 }
 
 // BreakerChanged counts a change of state of the route's breaker.
 func (t *TargetMetrics) BreakerChanged(c breaker.Change) {
-	t.m.breakers.state.WithLabelValues(t.route, t.id).Set(float64(c.To))
-	t.m.breakers.changes.WithLabelValues(t.route, t.id, c.To.String()).Inc()
+	t.breakers.state.WithLabelValues(t.route.id, t.id).Set(float64(c.To))
+	t.breakers.changes.WithLabelValues(t.route.id, t.id, c.To.String()).Inc()
 }

@@ -50,9 +50,10 @@ type Metrics struct {
 
 // New makes the registry with every metric of the gateway, and those of the Go runtime and the process.
 func New(b Build) (*Metrics, error) {
+	breaking := newBreakers()
 	m := &Metrics{
-		registry: prometheus.NewRegistry(), routes: newRoutes(), upstreams: newUpstreams(), bundles: newBundles(), listeners: newListeners(),
-		breakers: newBreakers(), shedding: newShedding(),
+		registry: prometheus.NewRegistry(), routes: newRoutes(), upstreams: newUpstreams(breaking), bundles: newBundles(), listeners: newListeners(),
+		breakers: breaking, shedding: newShedding(),
 		refused: counterVec("gw_refused_total",
 			"Requests refused before a route was looked for, by reason.", "reason"),
 		activations: counterVec("gw_bundle_activations_total",

@@ -21,8 +21,7 @@ type RouteMetrics struct {
 	refs     int // guarded by routes.mu
 	series   atomic.Pointer[routeSeries]
 
-	mu       sync.Mutex
-	policies []*PolicyMetrics // only ever appended to
+	policies atomic.Pointer[PolicyMetrics] // a list that only ever grows at its head
 }
 
 // routeSeries begins with what nearly every request touches, so that cores which serve the same route pass one cache line
@@ -143,6 +142,7 @@ func OutcomeOf(v policy.Verdict) Outcome {
 type PolicyMetrics struct {
 	kind   string
 	counts [outcomeCount]atomic.Uint64
+	next   *PolicyMetrics
 }
 
 // Record counts one decision.
@@ -150,16 +150,18 @@ func (p *PolicyMetrics) Record(o Outcome) { p.counts[o].Add(1) }
 
 // Policy returns the counters of a kind of policy on this route: the same ones each time.
 func (r *RouteMetrics) Policy(kind string) *PolicyMetrics {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, p := range r.policies {
-		if p.kind == clean(kind) {
+	kind = clean(kind)
+	for {
+		first := r.policies.Load()
+		for p := first; p != nil; p = p.next {
+			if p.kind == kind {
+				return p
+			}
+		}
+		if p := (&PolicyMetrics{kind: kind, next: first}); r.policies.CompareAndSwap(first, p) {
 			return p
 		}
 	}
-	p := &PolicyMetrics{kind: clean(kind)}
-	r.policies = append(r.policies, p)
-	return p
 }
 
 // routes is the collector of everything labelled with a route.
@@ -255,10 +257,7 @@ func (c *routes) collectSeries(ch chan<- prometheus.Metric, id string, s *routeS
 }
 
 func (c *routes) collectDecisions(ch chan<- prometheus.Metric, r *RouteMetrics) {
-	r.mu.Lock()
-	policies := r.policies
-	r.mu.Unlock()
-	for _, p := range policies {
+	for p := r.policies.Load(); p != nil; p = p.next {
 		for o := range outcomeCount {
 			if n := p.counts[o].Load(); n > 0 {
 				ch <- counterSample(c.decisions, n, p.kind, r.id, o.String())

@@ -17,9 +17,10 @@ const maxReasons = 32
 
 // UpstreamMetrics are the series of one upstream. They are taken and given back like those of a route.
 type UpstreamMetrics struct {
-	id     string
-	refs   int // guarded by upstreams.mu
-	series atomic.Pointer[histogram]
+	id       string
+	refs     int // guarded by upstreams.mu
+	breakers *breakers
+	series   atomic.Pointer[histogram]
 
 	mu      sync.Mutex
 	errors  reasons
@@ -81,9 +82,10 @@ type Upstreams func(yield func(id string, n upstream.Gauges))
 
 // upstreams is the collector of what is known about upstreams.
 type upstreams struct {
-	mu   sync.Mutex
-	all  map[string]*UpstreamMetrics
-	tell atomic.Pointer[Upstreams]
+	mu       sync.Mutex
+	all      map[string]*UpstreamMetrics
+	tell     atomic.Pointer[Upstreams]
+	breakers *breakers
 
 	duration, errors, retried, refused                                         *prometheus.Desc
 	conns, requests, retries, pending, endpoints, panicking, answered, failing *prometheus.Desc
@@ -91,12 +93,12 @@ type upstreams struct {
 	changes, checks, discovered *prometheus.CounterVec
 }
 
-func newUpstreams() *upstreams {
+func newUpstreams(b *breakers) *upstreams {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, append([]string{"upstream"}, labels...), nil)
 	}
 	return &upstreams{
-		all:       map[string]*UpstreamMetrics{},
+		all: map[string]*UpstreamMetrics{}, breakers: b,
 		duration:  desc("gw_upstream_duration_seconds", "Time from a request sent upstream to the header of its response, per attempt."),
 		errors:    desc("gw_upstream_errors_total", "Attempts that got no usable response, by reason.", "reason"),
 		retried:   desc("gw_upstream_retries_total", "Attempts that were repeated, by what the one before failed of.", "reason"),
@@ -123,7 +125,7 @@ func (c *upstreams) take(id string) *UpstreamMetrics {
 	defer c.mu.Unlock()
 	u := c.all[id]
 	if u == nil {
-		u = &UpstreamMetrics{id: id}
+		u = &UpstreamMetrics{id: id, breakers: c.breakers}
 		c.all[id] = u
 	}
 	u.refs++

@@ -35,9 +35,9 @@ func newDesk(t *testing.T, f ir.Forward, limits *ir.Bulkhead) *desk {
 	}
 	t.Cleanup(func() { _ = up.Close() })
 	d := &desk{t: t, told: &Told{}, now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	d.target, err = Build(&ir.Route{ID: "r", Forward: f}, target.Env{
-		Upstream: up, Metrics: d.told, Now: func() time.Time { return d.now }, Rand: func() uint64 { return d.rand },
-	})
+	env := &target.Env{Upstream: up, Now: func() time.Time { return d.now }, Rand: func() uint64 { return d.rand }}
+	env.Fill()
+	d.target, err = Build(&ir.Route{ID: "r", Forward: f}, d.told, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +124,10 @@ func TestAgainNot(t *testing.T) {
 		reason string // told to metrics
 	}{
 		{"attempts", func(_ *desk, c *call) { c.trying.retries = 9 }, reset, "attempts"},
-		{"attempts, of none", func(d *desk, _ *call) { d.target.forward.Retry.Attempts = 0 }, reset, "attempts"},
+		{"attempts, of none", func(d *desk, _ *call) { d.target.retry.Attempts = 0 }, reset, "attempts"},
 		{"the deadline is over", func(d *desk, c *call) { c.by = d.now }, reset, "deadline"},
 		{"the deadline is within the pause", func(d *desk, c *call) { d.rand = 100 * 1e6; c.by = d.now.Add(100 * time.Millisecond) }, reset, "deadline"},
-		{"budget", func(d *desk, _ *call) { d.target.forward.Retry.BudgetPercent, d.target.forward.Retry.BudgetMin = 0, 0 }, reset, "budget"},
+		{"budget", func(d *desk, _ *call) { d.target.retry.BudgetPercent, d.target.retry.BudgetMin = 0, 0 }, reset, "budget"},
 		{"no condition", nil, outcome{err: errors.New("x")}, ""},
 		{"the client has gone", func(_ *desk, c *call) { ctx, cancel := context.WithCancel(c.ctx); cancel(); c.ctx = ctx }, reset, ""},
 	} {
@@ -237,7 +237,7 @@ func TestPause(t *testing.T) {
 					c.resp.Header.Add("Retry-After", tt.retryAfter)
 				}
 				c.trying.retries, d.rand = tt.retries, edge.rand
-				reason := c.hindrance(d.target.forward.Retry, &o)
+				reason := c.hindrance(d.target.retry, &o)
 				c.endRetry()
 				switch {
 				case tt.high < 0 && reason != "retry_after":

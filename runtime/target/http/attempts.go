@@ -90,7 +90,7 @@ func (c *call) settle(void, failed bool, header time.Duration) {
 func (c *call) attempt() outcome {
 	const tries = 3
 	c.trying.by = c.by
-	if p := c.t.forward.Retry; p != nil && p.PerTryTimeout > 0 {
+	if p := c.t.retry; p != nil && p.PerTryTimeout > 0 {
 		if by := time.Now().Add(time.Duration(p.PerTryTimeout) * time.Millisecond); c.by.IsZero() || by.Before(c.by) {
 			c.trying.by = by
 		}
@@ -205,7 +205,7 @@ func (c *call) judge() outcome {
 	status := c.status()
 	t := &c.x.Timings
 	c.settle(false, status >= 500, t.UpstreamHeader.Sub(t.UpstreamStart))
-	p := c.t.forward.Retry
+	p := c.t.retry
 	if p == nil || status < 429 {
 		return outcome{}
 	}
@@ -226,7 +226,7 @@ func (c *call) judge() outcome {
 
 // again reports whether another attempt is made, after o.pause.
 func (c *call) again(o *outcome) bool {
-	p := c.t.forward.Retry
+	p := c.t.retry
 	if p == nil {
 		if p = &implied; o.why != "" && !c.t.up.Untried(&c.trying.avoid) {
 			return false // there is nowhere else to go
@@ -236,14 +236,14 @@ func (c *call) again(o *outcome) bool {
 		return false
 	}
 	if reason := c.hindrance(p, o); reason != "" {
-		c.t.env.Metrics.NotRetried(reason)
+		c.t.metrics.NotRetried(reason)
 		return false
 	}
 	if o.err == nil {
 		c.trying.avoid.Add(c.conn.Endpoint())
 	}
 	c.trying.retries++
-	c.t.env.Metrics.Retried(o.reason)
+	c.t.metrics.Retried(o.reason)
 	return true
 }
 

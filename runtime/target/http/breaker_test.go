@@ -250,8 +250,10 @@ func TestBreakerOutlivesTargets(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = up.Close() })
 	shared := snapshot.NewShared()
+	env := &target.Env{Upstream: up, Shared: shared}
+	env.Fill()
 	build := func(id string, b *ir.Breaker) *httptarget.Target {
-		to, err := httptarget.Build(&ir.Route{ID: id, Forward: ir.Forward{Breaker: b}}, target.Env{Upstream: up, Shared: shared})
+		to, err := httptarget.Build(&ir.Route{ID: id, Forward: ir.Forward{Breaker: b}}, &httptarget.Told{}, env)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,8 +14,8 @@ import (
 // Kind forwards to a server named by the route's url, or to a named upstream.
 var Kind = target.Kind{
 	TargetKind: policy.DefineTarget(Name, compile),
-	Build: func(r *ir.Route, e target.Env) (target.Target, error) {
-		t, err := Build(r, e)
+	Build: func(r *ir.Route, m target.Metrics, e *target.Env) (target.Target, error) {
+		t, err := Build(r, m, e)
 		if err != nil {
 			return nil, err
 		}

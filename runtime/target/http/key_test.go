@@ -26,7 +26,7 @@ func keyOf(t *testing.T, on []ir.HashPart, a ask) balance.Key {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = up.Close() })
-	to, err := Build(&ir.Route{ID: "r"}, target.Env{Upstream: up})
+	to, err := Build(&ir.Route{ID: "r"}, &Told{}, &target.Env{Upstream: up})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,6 +112,7 @@ type options struct {
 	front    ir.HTTP2     // what clients may speak
 	reach    upstream.Env // of the upstream
 	env      target.Env   // of the target, but for its upstream
+	metrics  target.Metrics
 }
 
 func defaults(addrs ...string) options {
@@ -142,7 +143,11 @@ func startProxy(t testing.TB, o options) *proxy {
 		t.Fatal(err)
 	}
 	o.env.Upstream = pool
-	to, err := httptarget.Build(&ir.Route{ID: "r", Forward: o.forward, Target: ir.Target{Plan: plan}}, o.env)
+	o.env.Fill()
+	if o.metrics == nil {
+		o.metrics = &httptarget.Told{}
+	}
+	to, err := httptarget.Build(&ir.Route{ID: "r", Forward: o.forward, Target: ir.Target{Plan: plan}}, o.metrics, &o.env)
 	if err != nil {
 		t.Fatal(err)
 	}

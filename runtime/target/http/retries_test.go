@@ -28,7 +28,7 @@ func retrying() *ir.Retry {
 // told makes a proxy's metrics go to a recorder.
 func (o *options) told() *httptarget.Told {
 	m := &httptarget.Told{}
-	o.env.Metrics = m
+	o.metrics = m
 	return m
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -34,20 +33,21 @@ type Plan struct {
 
 // Target forwards the exchanges of one route. It is immutable, but for its breaker; the upstream belongs to the snapshot.
 type Target struct {
-	prefix  string
-	up      *upstream.Upstream
-	forward *ir.Forward
-	total   time.Duration
-	header  time.Duration
-	idle    time.Duration
-	env     target.Env
+	prefix string
+	up     *upstream.Upstream
+	retry  *ir.Retry // nil: implied
+	total  time.Duration
+	header time.Duration
+	idle   time.Duration
 
 	breaker *breaker.Breaker // nil: none
 	release func()           // gives the breaker back; may be nil
+	metrics target.Metrics
+	env     *target.Env
 }
 
 // Build makes the Target of a route from its compiled form.
-func Build(r *ir.Route, env target.Env) (*Target, error) {
+func Build(r *ir.Route, m target.Metrics, env *target.Env) (*Target, error) {
 	if env.Upstream == nil {
 		return nil, fmt.Errorf("route %s: an http target needs an upstream", r.ID)
 	}
@@ -63,43 +63,19 @@ func Build(r *ir.Route, env target.Env) (*Target, error) {
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	f := &r.Forward
 	t := &Target{
-		prefix: strings.TrimSuffix(p.PathPrefix, "/"), up: env.Upstream, forward: f, env: fill(env),
+		prefix: strings.TrimSuffix(p.PathPrefix, "/"), up: env.Upstream, retry: f.Retry, metrics: m, env: env,
 		total: ms(f.Timeout), header: ms(f.HeaderTimeout), idle: ms(f.IdleTimeout),
 	}
-	return t, t.guard(r.ID)
+	return t, t.guard(r.ID, f.Breaker)
 }
-
-func fill(e target.Env) target.Env {
-	if e.Log == nil {
-		e.Log = slog.New(slog.DiscardHandler)
-	}
-	if e.Now == nil {
-		e.Now = time.Now
-	}
-	if e.Rand == nil {
-		e.Rand = rand.Uint64
-	}
-	if e.Metrics == nil {
-		e.Metrics = nobody{}
-	}
-	return e
-}
-
-// nobody is told nothing.
-type nobody struct{}
-
-func (nobody) Retried(string)                {}
-func (nobody) NotRetried(string)             {}
-func (nobody) BreakerChanged(breaker.Change) {}
 
 // guard gives the target its breaker: the one that snapshots before this had, if its settings are the same.
-func (t *Target) guard(route string) error {
-	s := t.forward.Breaker
+func (t *Target) guard(route string, s *ir.Breaker) error {
 	if s == nil {
 		return nil
 	}
 	id := t.up.Spec().ID
-	watch := watcher{id, t.env.Log, t.env.Metrics} // outlives the target, and must not keep its upstream
+	watch := watcher{id, t.env.Log, t.metrics} // outlives the target, and must not keep its upstream
 	env := breaker.Env{Now: t.env.Now, Rand: t.env.Rand, OnChange: watch.changed}
 	create := func() (any, error) { return breaker.New(*s, env), nil }
 	if t.env.Shared == nil {
