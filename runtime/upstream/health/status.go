@@ -12,7 +12,7 @@ const (
 // HostStatus describes a Host for people.
 type HostStatus struct {
 	State        string     `json:"state"`
-	Since        time.Time  `json:"since"`
+	Since        time.Time  `json:"since,omitzero"`
 	EjectedUntil *time.Time `json:"ejectedUntil,omitempty"` // it returns with the first sweep after it, or with a check that passes
 	Ejections    int64      `json:"ejections,omitempty"`    // since the endpoint is known
 	InARow       int64      `json:"consecutiveFailures,omitempty"`
