@@ -55,6 +55,11 @@ bench: ## measure against nginx and HAProxy side by side (BENCH=short: under 90 
 faults: ## break what stands behind gwrun while it is under load; RECORD=1 puts the figures into docs/reliability.md
 	@go test -count=1 -v -timeout 20m ./internal/faults $(if $(RECORD),-args -record ../../docs/reliability.md)
 
+.PHONY: kubernetes
+kubernetes: ## run discovery against a real kube-apiserver, built from source once, and etcd
+	@command -v etcd >/dev/null || .ci/programs etcd-server
+	@go test -count=1 -v -timeout 60m -tags kubernetes -run TestAPIServer ./runtime/discovery/kubernetes
+
 .PHONY: check
 check: ## what CI runs: lint, nothing generated is stale, race, test
 	@echo '== lint';   .ci/lint

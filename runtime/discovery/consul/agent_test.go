@@ -249,5 +249,10 @@ func text(list []discovery.Endpoint) string {
 
 func becomes(t *testing.T, w *discovery.Watch, want string) {
 	t.Helper()
-	testkit.Eventually(t, fmt.Sprintf("%q, not %q", want, text(w.Endpoints())), func() bool { return text(w.Endpoints()) == want })
+	defer func() {
+		if t.Failed() {
+			t.Logf("it is %q, %+v", text(w.Endpoints()), w.Status())
+		}
+	}()
+	testkit.Eventually(t, "it is "+strconv.Quote(want), func() bool { return text(w.Endpoints()) == want })
 }
