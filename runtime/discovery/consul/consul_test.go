@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	consul.Hasten(2*time.Second, 200*time.Millisecond)
+	consul.Hasten(4*time.Second, 200*time.Millisecond)
 	testkit.NoLeaks(m)
 }
 
@@ -188,8 +188,8 @@ func TestLastGoodAnswerStays(t *testing.T) {
 		}, "the agent redirects"},
 		{"hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline exceeded"},
 		{"endless body", func(w http.ResponseWriter, _ *http.Request) {
-			part := []byte(strings.Repeat(`{"Node":{"Node":"x"}},`, 1<<10))
-			_, err := io.WriteString(w, "[")
+			part := []byte(strings.Repeat("x", 1<<16))
+			_, err := io.WriteString(w, `[{"Node":{"Node":"`)
 			for err == nil {
 				_, err = w.Write(part)
 			}

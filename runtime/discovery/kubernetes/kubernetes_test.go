@@ -20,7 +20,7 @@ import (
 const protocolTCP = corev1.ProtocolTCP
 
 func TestMain(m *testing.M) {
-	kubernetes.Hasten(2*time.Second, 200*time.Millisecond)
+	kubernetes.Hasten(5*time.Second, 200*time.Millisecond)
 	testkit.NoLeaks(m)
 }
 
