@@ -33,7 +33,7 @@ var libraries = []library{
 	{path: "github.com/hashicorp/consul/api", in: []string{"runtime/discovery/consul"}, single: true, why: "Consul's own client"},
 	{path: "k8s.io/api", in: []string{"runtime/discovery/kubernetes"}, why: "the types of Kubernetes"},
 	{path: "k8s.io/apimachinery", in: []string{"runtime/discovery/kubernetes"}, why: "what its types are made of"},
-	{path: "k8s.io/client-go", in: []string{"runtime/discovery/kubernetes"}, why: "Kubernetes' own client: credentials, watches, back-off"},
+	{path: "k8s.io/client-go", in: []string{"runtime/discovery/kubernetes"}, why: "Kubernetes' own client: credentials, lists, watches"},
 	{path: "github.com/klauspost/compress", in: []string{"runtime/policy/compression"}, single: true, why: "zstd, and a gzip that costs half"},
 	{path: "google.golang.org/grpc", in: []string{}, why: "gRPC clients and servers, for tests"},
 	{path: "golang.org/x/net/http/httpguts", in: []string{"runtime/upstream"}, single: true, why: "which names HTTP/2 may announce as trailers, as net/http's transport has it"},

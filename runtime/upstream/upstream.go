@@ -189,7 +189,10 @@ func (u *Upstream) discover() error {
 		return fmt.Errorf("upstream %s: %w", u.spec.ID, err)
 	}
 	u.watch = value.(*discovery.Watch)
+	var turn sync.Mutex // between the call below and the subscription: the list that is read last is the one that stays
 	follow := func() {
+		turn.Lock()
+		defer turn.Unlock()
 		list := u.watch.Endpoints()
 		if err := u.change(list); err != nil && !errors.Is(err, ErrClosed) {
 			u.env.Log.Error("endpoints that were discovered cannot be used", slog.String("upstream", u.spec.ID), slog.Any("error", err))
