@@ -28,6 +28,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(r.Context(), x.Cancel)() // the client resets the stream, or goes
 	head, size, bad := parse(r, &http1.Limits{Bytes: int(limits.HeaderBytes), Fields: int(limits.HeaderFields), Target: int(limits.URLBytes)})
 	w.bytesIn.Store(int64(size))
+	if bad == nil && r.ContentLength == 0 && head.Length != 0 {
+		bad = errBodyLength // an upstream would wait for the body, and take the next request for it
+	}
 	if bad != nil {
 		if s.c.Refused != nil {
 			s.c.Refused(bad.Status, bad.Code, c.link.Peer)
@@ -83,6 +86,9 @@ func abort() { panic(http.ErrAbortHandler) }
 // parse reads the request as if it had come over HTTP/1.1, so that the same is refused with the same words. size is what it would
 // have been there, in bytes.
 func parse(r *http.Request, lim *http1.Limits) (head *http1.RequestHead, size int, bad *httpmsg.Error) {
+	if r.RequestURI[0] != '/' && r.RequestURI != "*" && r.Method != http.MethodConnect { // the absolute form is HTTP/1.1's (RFC 9113 section 8.3.1)
+		return nil, len(r.RequestURI), http1.ErrTarget
+	}
 	text := make([]byte, 0, 1024)
 	text = append(append(append(append(text, r.Method...), ' '), r.RequestURI...), " HTTP/1.1\r\n"...)
 	text = http1.AppendField(text, "Host", r.Host)
@@ -171,8 +177,11 @@ func (b *body) trailer() error {
 }
 
 func (b *body) failure(err error) error {
-	if timedOut(err) {
+	switch {
+	case timedOut(err):
 		return errBodyTimeout
+	case strings.HasPrefix(err.Error(), "request declared a Content-Length"): // net/http has no type for it
+		return errBodyLength
 	}
 	return httpmsg.ErrClientClosed
 }
