@@ -25,10 +25,11 @@ type Conn struct {
 	meter meter
 	ahead []byte // left of link.Ahead, or of buf
 	buf   []byte
+	late  uint64 // 1 + in.whole of what the read deadline is for; 0: there is none
 
 	out     sync.Mutex // orders what the server writes and our own last word
 	sent    frames
-	calming bool // the last word is due as soon as no frame is half written
+	calming chan struct{} // not nil: the last word is due as soon as no frame is half written; closed when it was said
 
 	mu        sync.Mutex
 	exchanges map[*exchange.Context]struct{}
@@ -46,10 +47,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.in.feed(p[:n], func(h header) { c.meter.came(h, time.Now()) })
 		if c.meter.flood != "" {
-			return 0, c.calm(c.meter.flood)
+			return 0, c.calm(400, c.meter.flood)
 		}
 	}
+	if c.late > 0 && timedOut(err) {
+		return 0, c.calm(408, "header_timeout")
+	}
 	return n, err
+}
+
+// hurry gives what has begun, and stops half way, as long as a header over HTTP/1.1 may take: nobody else would miss the rest.
+func (c *Conn) hurry() {
+	switch {
+	case !c.in.waits() && c.late > 0:
+		c.late = 0
+		_ = c.Conn.SetReadDeadline(time.Time{})
+	case c.in.waits() && c.late != c.in.whole+1:
+		c.late = c.in.whole + 1
+		_, timeouts := c.server.c.Settings()
+		_ = c.Conn.SetReadDeadline(time.Now().Add(millis(timeouts.ReadHeader)))
+	}
 }
 
 func (c *Conn) read(p []byte) (int, error) {
@@ -57,6 +74,7 @@ func (c *Conn) read(p []byte) (int, error) {
 		c.ahead, c.link.Ahead = c.link.Ahead, nil
 	}
 	if len(c.ahead) == 0 {
+		c.hurry()
 		if len(p) >= readSize {
 			return c.Conn.Read(p)
 		}
@@ -80,11 +98,16 @@ func (c *Conn) Write(p []byte) (int, error) {
 	defer c.out.Unlock()
 	n, err := c.Conn.Write(p)
 	useful := false
-	c.sent.feed(p[:n], func(h header) { useful = useful || h.kind == http2.FrameData || h.kind == http2.FrameHeaders })
+	c.sent.feed(p[:n], func(h header) {
+		useful = useful || h.kind == http2.FrameData || h.kind == http2.FrameHeaders
+		if h.kind == http2.FrameRSTStream {
+			c.meter.blame(h)
+		}
+	})
 	if useful {
 		c.meter.answered.Store(true)
 	}
-	if c.calming {
+	if c.calming != nil {
 		c.lastWord()
 	}
 	return n, err
@@ -97,14 +120,20 @@ type floodError struct{ kind string }
 func (e floodError) Error() string { return "too many frames: " + e.kind }
 
 // calm ends the connection, and says why (RFC 9113 section 10.5).
-func (c *Conn) calm(kind string) error {
+func (c *Conn) calm(status int, kind string) error {
 	if refused := c.server.c.Refused; refused != nil {
-		refused(400, kind, c.link.Peer)
+		refused(status, kind, c.link.Peer)
 	}
+	said := make(chan struct{})
 	c.out.Lock()
-	c.calming = true
+	c.calming = said
 	c.lastWord()
 	c.out.Unlock()
+	select { // the server closes the connection as soon as it knows, and not only once the frame that it writes is whole
+	case <-said:
+	case <-c.over:
+	case <-time.After(time.Second):
+	}
 	return floodError{kind}
 }
 
@@ -113,9 +142,10 @@ func (c *Conn) lastWord() {
 	if c.sent.within() {
 		return
 	}
-	c.calming = false
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_ = http2.NewFramer(c.Conn, nil).WriteGoAway(c.meter.last, http2.ErrCodeEnhanceYourCalm, nil)
+	close(c.calming)
+	c.calming = nil
 }
 
 // Close implements net.Conn. The standard library closes idle connections as soon as it is told to shut down, while the goodbye
