@@ -230,7 +230,7 @@ func (c *conn) finish() bool {
 }
 
 // drainBody reads and drops a short rest of the body. A client that was never told to go on may or may not send it, which
-// leaves no way to find the next request.
+// leaves no way to find the next request. The whole rest may take as long as one piece of it.
 func (c *conn) drainBody() bool {
 	b := &c.body
 	if b.failed || c.resp.last || c.req.ExpectContinue && !b.continued || b.Left() > drainLimit {
@@ -239,7 +239,7 @@ func (c *conn) drainBody() bool {
 	c.wire.ResumeRead()
 	b.closed.Store(false)
 	dropped := 0
-	for dropped <= drainLimit {
+	for by := time.Now().Add(millis(c.set.Timeouts.BodyIdle)); dropped <= drainLimit && time.Now().Before(by); {
 		p, err := b.Next(true)
 		if err != nil {
 			return err == io.EOF

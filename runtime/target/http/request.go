@@ -259,6 +259,8 @@ func (c *call) body() error {
 			return err
 		case n == 0:
 			return nil
+		case wait && c.late(): // a byte now and then keeps every other deadline away
+			return errSlowBody.cause
 		}
 	}
 	return nil
