@@ -47,7 +47,7 @@ lint: ## check form, vet, staticcheck, import rules and known vulnerabilities
 	@.ci/lint
 
 .PHONY: bench
-bench: ## measure against nginx and HAProxy side by side (BENCH=short: under 90 s)
+bench: ## measure side by side with nginx, HAProxy, Caddy, Traefik and Fastify (BENCH=short: under 90 s)
 	@.ci/programs nginx haproxy caddy strace
 	@go run ./bench -mode $(BENCH) $(if $(RECORD),-record docs/benchmarks.md)
 

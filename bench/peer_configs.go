@@ -151,3 +151,25 @@ if (cluster.isPrimary) {
 `, s.to, s.plain, s.secure, s.identity.cert, s.identity.key))
 	return []string{path}, err
 }
+
+func traefikArgs(s site) ([]string, error) {
+	path, err := s.written("dynamic.yaml", fmt.Sprintf(`http:
+  routers:
+    plain: { rule: "PathPrefix(` + "`/`" + `)", entryPoints: [plain], service: up }
+    secure: { rule: "PathPrefix(` + "`/`" + `)", entryPoints: [secure], service: up, tls: {} }
+  services:
+    up:
+      loadBalancer:
+        serversTransport: many
+        responseForwarding: { flushInterval: "-1ms" }
+        servers: [{ url: "http://%s" }]
+  serversTransports:
+    many: { maxIdleConnsPerHost: 512 }
+tls:
+  certificates: [{ certFile: %q, keyFile: %q }]
+`, s.to, s.identity.cert, s.identity.key))
+	return []string{
+		"--entrypoints.plain.address=" + s.plain, "--entrypoints.secure.address=" + s.secure, "--providers.file.filename=" + path,
+		"--log.level=ERROR", "--global.checknewversion=false", "--global.sendanonymoususage=false",
+	}, err
+}

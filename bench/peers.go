@@ -33,6 +33,7 @@ type site struct {
 // peer is one server that gwrun is compared with.
 type peer struct {
 	name, program string
+	module        string // of the tool in whose go.mod the program is; empty: it is in PATH
 	secure, http2 bool
 	args          func(s site) ([]string, error)
 }
@@ -43,6 +44,7 @@ func peerList(self string) []peer {
 		{name: "nginx", program: "nginx", secure: true, http2: true, args: nginxArgs},
 		{name: "HAProxy", program: "haproxy", secure: true, http2: true, args: haproxyArgs},
 		{name: "Caddy", program: "caddy", secure: true, http2: true, args: caddyArgs},
+		{name: "Traefik", program: "github.com/traefik/traefik/v3/cmd/traefik", module: "tools/traefik", secure: true, http2: true, args: traefikArgs},
 		{name: "Fastify", program: "node", secure: true, args: fastifyArgs},
 		{name: "bare Go relay", program: self, args: func(s site) ([]string, error) {
 			return []string{"-serve", "relay", "-listen", s.plain, "-to", s.to}, nil
@@ -71,11 +73,11 @@ func startPeers(ctx context.Context, dir, to string, id identity) (found []*subj
 }
 
 func (p peer) start(ctx context.Context, dir, to string, id identity) (*subject, error) {
-	program, err := lookPath(p.program)
-	if err != nil {
-		return nil, fmt.Errorf("%s is not installed", p.program)
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	program, err := p.find(ctx, dir)
+	if err != nil {
 		return nil, err
 	}
 	st := site{dir: dir, to: to, identity: id}
@@ -102,6 +104,23 @@ func (p peer) start(ctx context.Context, dir, to string, id identity) (*subject,
 		return nil, err
 	}
 	return s, nil
+}
+
+// find returns the path of the peer's program, which is built first if it is no package of the system's.
+func (p peer) find(ctx context.Context, dir string) (string, error) {
+	if p.module == "" {
+		path, err := lookPath(p.program)
+		if err != nil {
+			return "", fmt.Errorf("%s is not installed", p.program)
+		}
+		return path, nil
+	}
+	path := filepath.Join(dir, "program")
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", p.module, "-o", path, p.program)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out[:min(len(out), 200)])
+	}
+	return path, nil
 }
 
 // lookPath also finds what Debian keeps for root.
