@@ -134,7 +134,28 @@ func (c *Conn) calm(status int, kind string) error {
 	case <-c.over:
 	case <-time.After(time.Second):
 	}
+	c.linger()
 	return floodError{kind}
+}
+
+// A client that is sent away may go on for so long, in time and in bytes, before the connection closes over what it sends.
+const (
+	lingerFor   = 500 * time.Millisecond
+	lingerBytes = 1 << 20
+)
+
+// linger takes what the client still sends: closing a socket with unread bytes resets it, which can destroy the last word before the
+// client has read it.
+func (c *Conn) linger() {
+	_ = c.Conn.SetReadDeadline(time.Now().Add(lingerFor))
+	p := make([]byte, 16<<10)
+	for got := 0; got < lingerBytes; {
+		n, err := c.Conn.Read(p)
+		if err != nil {
+			return
+		}
+		got += n
+	}
 }
 
 // lastWord sends GOAWAY if no frame is half written. The caller holds out.
