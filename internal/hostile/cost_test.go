@@ -104,7 +104,7 @@ func ownTime(t *testing.T) time.Duration {
 
 // TestIdle has thousands of connections that ask for nothing: each may hold a few KiB, and none keeps the next client out.
 func TestIdle(t *testing.T) {
-	const clients = 4000 // more would need more file descriptors than many machines give
+	const clients = 2000 // more would need more file descriptors than many machines give
 	g := startGateway(t, "", nil)
 	before := g.measure(t)
 	conns := make([]*client, 0, clients)

@@ -21,7 +21,7 @@ type frames struct {
 	enc   *hpack.Encoder
 
 	streams map[uint32]*stream
-	goaway  string // the code of one, if it came
+	goaway  string // the code of the first, if one came
 	acked   bool   // our SETTINGS
 	pongs   int
 	data    int                        // bytes of DATA
@@ -120,7 +120,9 @@ func (f *frames) next() error {
 	case *http2.RSTStreamFrame:
 		s.reset, s.ended = got.ErrCode.String(), true
 	case *http2.GoAwayFrame:
-		f.goaway = got.ErrCode.String()
+		if f.goaway == "" {
+			f.goaway = got.ErrCode.String()
+		}
 	case *http2.WindowUpdateFrame:
 		switch id {
 		case 0:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -118,7 +119,19 @@ var slows = []slow{
 	{name: "chunk size that stops", run: over1("POST PATH HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5", "", time.Hour), want: "408 body_timeout", open: "POST PATH (cut)"},
 	{name: "trailer that stops", run: over1("POST PATH HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n", "", time.Hour), want: "408 body_timeout", open: "POST PATH (cut)"},
 	{name: "body, a byte at a time, for longer than its route allows", run: over1(strings.ReplaceAll(giveAll, "PATH", "/timedPATH"), strings.Repeat("x", 99), 50*time.Millisecond), want: "408 body_timeout", most: 2 * time.Second},
+	{name: "rest of a body that nobody wants, a byte at a time", run: over1("POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n", strings.Repeat("x", 400), 50*time.Millisecond), want: "405 method_not_allowed", most: 2 * idleTime},
 	{name: "never reads a response", run: neverReads(strings.ReplaceAll(askSlow, "PATH", "PATH"+endless)), open: "GET PATH" + endless + " (cut)"},
+	{name: "never reads the answers to what it goes on asking", run: func(t *testing.T, g *gateway, carrier, _ string) string {
+		c := g.dial(t, carrier, "http/1.1")
+		for ask := strings.Repeat("GET /health HTTP/1.1\r\nHost: h\r\n\r\n", 1000); ; {
+			if _, err := io.WriteString(c, ask); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection was not ended")
+			} else if err == nil {
+				continue
+			}
+			return ""
+		}
+	}},
 	{name: "no TLS hello", run: hello(""), most: headerTime},
 	{name: "TLS hello, a byte at a time", run: hello("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x00", 200)), most: headerTime},
 	{name: "header block that stops", run: over2(func(f *frames, path string) error {

@@ -38,7 +38,10 @@ func each[T any](rows []T, is func(T) outcome) []outcome {
 func TestGoldenThreats(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| section | inputs | refused | taken as their normal form | served within a bound |\n| --- | --- | --- | --- | --- |\n")
-	var all []outcome
+	var all, shakes []outcome
+	for _, h := range handshakes {
+		shakes = append(shakes, h.is)
+	}
 	write := func(section string, rows []outcome) {
 		var n [3]int
 		for _, is := range rows {
@@ -56,6 +59,7 @@ func TestGoldenThreats(t *testing.T) {
 		{"answers of upstreams", each(answers, func(a answer) outcome { return a.is })},
 		{"sizes", each(sizes, func(s size) outcome { return s.is })},
 		{"slow clients", each(slows, func(s slow) outcome { return s.is })},
+		{"TLS", shakes},
 		{"HTTP/2: what a request says", each(fieldInputs, func(in input2) outcome { return in.is })},
 		{"HTTP/2: frames", each(frameInputs, func(in input2) outcome { return in.is })},
 		{"HTTP/2: floods", each(floods, func(f flood) outcome { return f.is })},
