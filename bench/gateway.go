@@ -107,11 +107,18 @@ gateway:
     - { id: plain, address: %q }
     - { id: secure, address: %q, tls: { certificates: [{ cert: %q, key: %q }] } }
 `, s.addr, s.secure, "file:"+id.cert, "file:"+id.key),
-		"routes/all.yaml": fmt.Sprintf(`apiVersion: gateway.suuupra.dev/v1
+		"routes/all.yaml": `apiVersion: gateway.suuupra.dev/v1
 routes:
   - id: all
     matcher: { path: /* }
-    target: { type: http, url: "http://%s" }
+    target: { type: http, upstream: all }
+    policy: { timeout: 0 }
+`,
+		"upstreams/all.yaml": fmt.Sprintf(`apiVersion: gateway.suuupra.dev/v1
+upstreams:
+  - id: all
+    targets: [{ url: "http://%s" }]
+    maxConnections: 65536
 `, g.upstream),
 		"environments/prod/prod.yaml": "apiVersion: gateway.suuupra.dev/v1\n",
 	})

@@ -77,11 +77,15 @@ defaults
   timeout tunnel 60s
   http-reuse always
 frontend in
-  bind %s
-  bind %s ssl crt %s alpn h2,http/1.1 no-tls-tickets
+  bind %[1]s
+  bind %[2]s ssl crt %[3]s alpn h2,http/1.1 no-tls-tickets
+  use_backend events if { path_end /events }
   default_backend out
 backend out
-  server one %s
+  server one %[4]s
+backend events
+  option http-no-delay
+  server one %[4]s
 `, s.plain, s.secure, s.identity.both, s.to))
 	return []string{"-db", "-f", path}, err
 }
@@ -155,8 +159,8 @@ if (cluster.isPrimary) {
 func traefikArgs(s site) ([]string, error) {
 	path, err := s.written("dynamic.yaml", fmt.Sprintf(`http:
   routers:
-    plain: { rule: "PathPrefix(` + "`/`" + `)", entryPoints: [plain], service: up }
-    secure: { rule: "PathPrefix(` + "`/`" + `)", entryPoints: [secure], service: up, tls: {} }
+    plain: { rule: "PathPrefix(`+"`/`"+`)", entryPoints: [plain], service: up }
+    secure: { rule: "PathPrefix(`+"`/`"+`)", entryPoints: [secure], service: up, tls: {} }
   services:
     up:
       loadBalancer:

@@ -15,6 +15,7 @@ type subject struct {
 	addr     string   // plain HTTP
 	secure   string   // TLS, with HTTP/2 where it speaks it; empty: it has none
 	http2    bool     // on secure
+	plain    bool     // for plain requests alone: a model, and no proxy
 	host     string   // to ask for
 	prefix   string   // of every path
 	requests [][]byte // of the plain load
@@ -34,6 +35,7 @@ type site struct {
 type peer struct {
 	name, program string
 	module        string // of the tool in whose go.mod the program is; empty: it is in PATH
+	plain         bool   // it is measured under plain requests alone
 	secure, http2 bool
 	args          func(s site) ([]string, error)
 }
@@ -46,7 +48,7 @@ func peerList(self string) []peer {
 		{name: "Caddy", program: "caddy", secure: true, http2: true, args: caddyArgs},
 		{name: "Traefik", program: "github.com/traefik/traefik/v3/cmd/traefik", module: "tools/traefik", secure: true, http2: true, args: traefikArgs},
 		{name: "Fastify", program: "node", secure: true, args: fastifyArgs},
-		{name: "bare Go relay", program: self, args: func(s site) ([]string, error) {
+		{name: "bare Go relay", program: self, plain: true, args: func(s site) ([]string, error) {
 			return []string{"-serve", "relay", "-listen", s.plain, "-to", s.to}, nil
 		}},
 		{name: "httputil.ReverseProxy", program: self, args: func(s site) ([]string, error) {
@@ -94,7 +96,7 @@ func (p peer) start(ctx context.Context, dir, to string, id identity) (*subject,
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{name: p.name, addr: st.plain, host: "plain.example.com", http2: p.http2, process: process}
+	s := &subject{name: p.name, addr: st.plain, host: "plain.example.com", http2: p.http2, plain: p.plain, process: process}
 	if p.secure {
 		s.secure = st.secure
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ type Gateway struct {
 	swapMu   sync.Mutex // one swap at a time; serving never takes it
 	stopped  bool
 	draining map[*snapshot.Snapshot]struct{}
+	kept     []kept
 	drains   sync.WaitGroup
 	stop     chan struct{}
 	trim     *time.Timer // gives memory back to the system when swapping has paused
@@ -92,8 +94,9 @@ func (g *Gateway) Running() *snapshot.Snapshot { return g.holder.Peek() }
 // Connections counts the clients' connections and exchanges.
 func (g *Gateway) Connections() engine.Stats { return g.data.Stats() }
 
-// Swap makes next the running snapshot. It returns at once; exchanges on the old snapshot end by themselves, or are cut
-// when the drain timeout is over, each at its own moment within the jitter. After Shutdown, next is released instead.
+// Swap makes next the running snapshot. It returns at once; exchanges on the old snapshot end by themselves. Those whose route is not
+// the same any more are cut when the drain timeout is over, each at its own moment within the jitter; so are the others once maxKept
+// younger snapshots are kept for the like of them. After Shutdown, next is released instead.
 func (g *Gateway) Swap(next *snapshot.Snapshot) {
 	g.swapMu.Lock()
 	defer g.swapMu.Unlock()
@@ -109,7 +112,7 @@ func (g *Gateway) Swap(next *snapshot.Snapshot) {
 	g.draining[old] = struct{}{}
 	g.opts.Metrics.SnapshotDraining()
 	g.drains.Go(func() {
-		g.drain(old, swapped)
+		g.drain(old, next, swapped)
 		g.opts.Metrics.SnapshotDrained()
 		g.swapMu.Lock()
 		delete(g.draining, old)
@@ -124,8 +127,12 @@ func (g *Gateway) Swap(next *snapshot.Snapshot) {
 // several times what it occupies, and a gateway may not swap again for days.
 const trimDelay = 2 * time.Second
 
-// drain waits for the exchanges of an old snapshot, and cuts those that outlive the deadline.
-func (g *Gateway) drain(old *snapshot.Snapshot, swapped time.Time) {
+// maxKept is how many old snapshots are kept, beyond the drain timeout, for long exchanges on routes that did not change.
+const maxKept = 16
+
+// drain waits for the exchanges of an old snapshot, and cuts those that outlive the deadline, but for those that next would treat the
+// same.
+func (g *Gateway) drain(old, next *snapshot.Snapshot, swapped time.Time) {
 	deadline := time.NewTimer(g.opts.DrainTimeout)
 	defer deadline.Stop()
 	select {
@@ -136,17 +143,55 @@ func (g *Gateway) drain(old *snapshot.Snapshot, swapped time.Time) {
 		return
 	case <-deadline.C:
 	}
-	old.End()
-	n := g.data.CancelBefore(swapped, g.opts.DrainJitter)
-	if n > 0 {
+	g.cut(old, swapped, func(owner any) bool {
+		r, ok := owner.(*snapshot.Route)
+		return ok && next.Has(r)
+	})
+	enough := g.keep(old)
+	for {
+		select {
+		case <-old.Done():
+			g.unkeep(old)
+			return
+		case <-g.stop:
+			g.closed(old)
+			return
+		case <-enough:
+			g.cut(old, swapped, nil)
+			enough = nil
+		}
+	}
+}
+
+func (g *Gateway) cut(old *snapshot.Snapshot, swapped time.Time, spare func(owner any) bool) {
+	if n := g.data.Cut(swapped, g.opts.DrainJitter, errReplaced, spare); n > 0 {
 		g.opts.Log.Info("cutting exchanges that outlived the drain timeout", slog.Int("exchanges", n),
 			slog.String("bundle", old.Info.Digest.Short()), slog.Duration("spread", g.opts.DrainJitter))
 	}
-	select {
-	case <-old.Done():
-	case <-g.stop:
-		g.closed(old)
+}
+
+// kept is an old snapshot that is kept for its exchanges.
+type kept struct {
+	*snapshot.Snapshot
+	enough chan struct{} // closed when there are too many
+}
+
+// keep keeps a snapshot. The channel it returns is closed when too many are kept and it is the oldest.
+func (g *Gateway) keep(s *snapshot.Snapshot) (enough <-chan struct{}) {
+	g.swapMu.Lock()
+	defer g.swapMu.Unlock()
+	k := kept{s, make(chan struct{})}
+	if g.kept = append(g.kept, k); len(g.kept) > maxKept {
+		close(g.kept[0].enough)
+		g.kept = g.kept[1:]
 	}
+	return k.enough
+}
+
+func (g *Gateway) unkeep(s *snapshot.Snapshot) {
+	g.swapMu.Lock()
+	defer g.swapMu.Unlock()
+	g.kept = slices.DeleteFunc(g.kept, func(k kept) bool { return k.Snapshot == s })
 }
 
 // closeGrace is how long a policy may take to close when the gateway stops.

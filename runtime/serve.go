@@ -26,9 +26,7 @@ func (g *Gateway) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpms
 	x := g.pool.Get().(*exchange)
 	x.Exchange = policy.Exchange{Request: r, Timings: policy.Timings{Start: r.Received}}
 	reject := g.exchange(ctx, s, x, w)
-	if reject != nil && reject.Code == httpmsg.ErrClientClosed.Code && s.Ended() {
-		reject = errEnded
-	}
+	reject = cut(ctx, reject, w.Status())
 	refused := reject != nil && !w.Started()
 	if refused {
 		g.refuse(w, x, reject)
@@ -43,10 +41,28 @@ func (g *Gateway) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpms
 	g.pool.Put(x)
 }
 
-// errEnded is why an exchange was cut that outlived its snapshot. The context it ran under says no more than that it is over.
-var errEnded = &policy.Reject{
+// errReplaced is why an exchange was cut that outlived its route.
+var errReplaced = &httpmsg.Error{
 	Status: 503, Code: "drain_timeout", Detail: "the gateway has ended this exchange: its configuration was replaced; ask again",
-	Header: []httpmsg.Field{{Name: "Retry-After", Value: "1"}},
+}
+
+// cut returns the reason of an exchange that the gateway has ended itself, in place of what that looks like to the target: as if the
+// client had gone, or, in a tunnel, as if all were well.
+func cut(ctx context.Context, reject *policy.Reject, status int) *policy.Reject {
+	if reject == nil && status != 101 || reject != nil && reject.Code != httpmsg.ErrClientClosed.Code {
+		return reject
+	}
+	bond, ok := ctx.(httpmsg.Bond)
+	if !ok {
+		return reject
+	}
+	why := bond.Why()
+	if why == nil {
+		return reject
+	}
+	return &policy.Reject{
+		Status: why.Status, Code: why.Code, Detail: why.Detail, Header: []httpmsg.Field{{Name: "Retry-After", Value: "1"}},
+	}
 }
 
 // exchange answers the request, or returns why it was not answered. A panic of anything above the engine ends here.
@@ -56,6 +72,7 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 			reject = g.recovered(v, x, w)
 		}
 	}()
+	bond, _ := ctx.(httpmsg.Bond)
 	host, reject := g.identify(s, x)
 	ctx, x.span = s.Tracer.Start(ctx, &x.Exchange)
 	if reject != nil {
@@ -69,6 +86,9 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 		return reject
 	}
 	x.on, x.Route, x.MaxBody = route, route.Info, s.Gateway.Limits.BodyBytes
+	if bond != nil {
+		bond.Bind(route)
+	}
 	x.span.SetRoute(x.Route, string(s.Info.Digest))
 	pass, wait, ok := g.shed.Begin(route.Plan.Forward.Priority)
 	if !ok {

@@ -249,6 +249,48 @@ func TestDrainTimeout(t *testing.T) {
 	}
 }
 
+// A swap cuts no exchange whose route is the same afterwards, however long it lasts; those whose route changed are cut. So many old
+// snapshots are kept for such exchanges, and not more.
+func TestKeptRoutes(t *testing.T) {
+	const drain = 100 * time.Millisecond
+	url, _ := ticker(t)
+	r := newRig(t, options{Options: runtime.Options{DrainTimeout: drain, DrainJitter: 10 * time.Millisecond}, grace: 50 * time.Millisecond})
+	version := func(slow string) *ir.Program {
+		prog := variant(t, url, "A", 0)
+		with(t, prog, "slow", testPlan{Name: slow})
+		return prog
+	}
+	r.activate(version("S0"))
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	kept := r.stream(&http.Client{Transport: transport})
+	changed := r.dial()
+	changed.send("GET /slow/1 HTTP/1.1\r\nHost: example.com\r\n\r\n")
+	r.metric(`gw_requests_in_flight 2`)
+	r.activate(version("S1"))
+	resp, err := changed.receive("GET")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := resp.problem(t); resp.status != 503 || code != "drain_timeout" {
+		t.Errorf("an exchange on a route that changed gets %d %s", resp.status, code)
+	}
+	kept.goesOn(t)
+	r.metric(`gw_snapshots_draining 1`)
+	young := r.stream(&http.Client{Transport: transport})
+	for n := range 16 {
+		r.activate(version(fmt.Sprint("S", n+2)))
+		one := r.stream(&http.Client{Transport: transport}) // keeps the snapshot it began on
+		defer func() { <-one.ended }()
+	}
+	if err := <-kept.ended; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the oldest stream ended with %v, want a cut that can be seen", err)
+	}
+	young.goesOn(t)
+	defer func() { <-young.ended }()
+	r.stop()
+}
+
 // Ten thousand swaps leave no goroutine, no memory, and no shared value behind.
 func TestTenThousandSwaps(t *testing.T) {
 	swaps := 10_000

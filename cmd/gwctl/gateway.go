@@ -141,6 +141,9 @@ func failureText(st *admin.Status) string {
 	if p := st.Source.Pending; p != nil {
 		text += fmt.Sprintf("; version %d waits: %s", p.Version, p.Reason)
 	}
+	if len(st.RestartNeeded) > 0 {
+		text += fmt.Sprintf("; restart it: the bundle opens these listeners otherwise than they are open: %s", strings.Join(st.RestartNeeded, ", "))
+	}
 	if f := st.Source.LastError; f != nil {
 		text += fmt.Sprintf("; error since %s: %s: %s", f.Since.UTC().Format(time.RFC3339), f.Code, f.Message)
 	}

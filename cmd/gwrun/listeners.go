@@ -91,7 +91,10 @@ func (s *station) swap(next *snapshot.Snapshot) {
 	if !s.opened.settled {
 		return
 	}
-	if changed := changedListeners(s.opened.named, specs); len(changed) > 0 {
+	changed := changedListeners(s.opened.named, specs)
+	s.status.set(func() { s.status.restart = changed })
+	s.metrics.RestartNeeded(len(changed))
+	if len(changed) > 0 {
 		s.log.Warn("the bundle changes how listeners are opened; until gwrun is restarted they stay as they are", slog.Any("listeners", changed))
 	}
 }

@@ -30,6 +30,7 @@ type status struct {
 	source    source.Status
 	drift     *drift.Report
 	listeners []admin.Listener
+	restart   []string // listeners that only a restart opens as the running bundle says
 	draining  bool
 }
 
@@ -87,6 +88,7 @@ func (s *status) Status() admin.Status {
 			ActivatedAt: act.ActivatedAt, ExpiresAt: moment(run.Info.ExpiresAt), Routes: run.Info.Routes,
 		}
 	}
+	out.RestartNeeded = s.restart
 	out.Drift = driftStatus(s.drift)
 	out.LoadShedding = s.gateway.Shedding()
 	return out

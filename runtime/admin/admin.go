@@ -129,7 +129,7 @@ func (s *Server) endpoint(path string) (endpoint, bool) {
 		return endpoint{reading, s.upstreams}, s.o.Upstreams != nil
 	}
 	if id, ok := strings.CutPrefix(path, "/admin/upstreams/"); ok && s.o.Upstreams != nil {
-		return s.upstream(id)
+		return s.upstream(id), true
 	}
 	id, ok := strings.CutPrefix(path, "/admin/config/routes/")
 	if !ok || s.o.Routes == nil {

@@ -56,10 +56,12 @@ type Secrets interface {
 
 // Status is what GET /admin/status says. Times are UTC; what has not happened is null.
 type Status struct {
-	Running       *Running    `json:"running"`
-	Source        Source      `json:"source"`
-	Drift         *Drift      `json:"drift"`
-	Listeners     []Listener  `json:"listeners"`
+	Running   *Running   `json:"running"`
+	Source    Source     `json:"source"`
+	Drift     *Drift     `json:"drift"`
+	Listeners []Listener `json:"listeners"`
+	// RestartNeeded names the listeners that the running bundle opens otherwise than they are open, which only a restart changes.
+	RestartNeeded []string    `json:"restartNeeded,omitempty"`
 	LoadShedding  shed.Status `json:"loadShedding"`
 	StartedAt     time.Time   `json:"startedAt"`
 	UptimeSeconds int64       `json:"uptimeSeconds"`

@@ -47,10 +47,15 @@ func (s *Server) upstreams(r *httpmsg.Request) *httpmsg.Response {
 
 // upstream describes one upstream. The id of one that stands for a url is an origin, of whose slashes the normal form of the path
 // has left one.
-func (s *Server) upstream(id string) (endpoint, bool) {
+func (s *Server) upstream(id string) endpoint {
 	found, ok := s.o.Upstreams.Upstream(id)
 	if scheme, rest, origin := strings.Cut(id, ":/"); !ok && origin {
 		found, ok = s.o.Upstreams.Upstream(scheme + "://" + rest)
 	}
-	return endpoint{reading, func(*httpmsg.Request) *httpmsg.Response { return respondJSON(http.StatusOK, found) }}, ok
+	return endpoint{reading, func(*httpmsg.Request) *httpmsg.Response {
+		if !ok {
+			return problem(http.StatusNotFound, "no_such_upstream", "the running bundle has no upstream of this name; /admin/upstreams lists them")
+		}
+		return respondJSON(http.StatusOK, found)
+	}}
 }

@@ -142,7 +142,7 @@ func (w *Watch) found(all []Endpoint) {
 		w.log.Info("discovery works again", slog.String("provider", w.kind), slog.Int("endpoints", len(list)))
 	}
 	if changed {
-		w.log.Debug("discovery found a change", slog.String("provider", w.kind), slog.Int("endpoints", len(list)))
+		w.log.Info("discovery found a change", slog.String("provider", w.kind), slog.Int("endpoints", len(list)))
 		w.notify()
 	}
 }

@@ -290,11 +290,11 @@ func (c *conn) closeIfIdle() {
 	}
 }
 
-// kill ends the connection whatever it does.
+// kill ends the connection whatever it does, because the server stops.
 func (c *conn) kill() {
 	c.state.Store(connClosed)
 	if x := c.exchange.Load(); x != nil {
-		x.Cancel()
+		x.End(httpmsg.ErrStopped)
 	}
 	if multi := c.multi.Load(); multi != nil {
 		multi.Kill()

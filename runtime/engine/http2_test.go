@@ -310,7 +310,7 @@ func TestHTTP2Cut(t *testing.T) {
 		}()
 		<-begun
 	}
-	if n := srv.CancelBefore(time.Now(), time.Millisecond); n != 3 {
+	if n := srv.Cut(time.Now(), time.Millisecond, nil, nil); n != 3 {
 		t.Errorf("%d cut", n)
 	}
 	for range 3 {
@@ -318,7 +318,7 @@ func TestHTTP2Cut(t *testing.T) {
 			t.Error("a stream that was cut looks whole")
 		}
 	}
-	if n := srv.CancelBefore(time.Now(), 0); n != 0 {
+	if n := srv.Cut(time.Now(), 0, nil, nil); n != 0 {
 		t.Errorf("%d cut twice", n)
 	}
 }

@@ -256,27 +256,24 @@ func (s *Server) Close() {
 	<-s.swept
 }
 
-// CancelBefore ends the exchanges that began before t, tunnels included, each at its own moment within spread so that their
-// clients do not all come back at once. It returns how many there are, and does not wait.
-func (s *Server) CancelBefore(t time.Time, spread time.Duration) int {
+// Cut ends the exchanges that began before t, tunnels included, each at its own moment within spread so that their clients do not all
+// come back at once, but for those whose owner (httpmsg.Bond) spare names; nil spares none. It returns how many it ends, and does not
+// wait.
+func (s *Server) Cut(t time.Time, spread time.Duration, why *httpmsg.Error, spare func(owner any) bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
 	for c := range s.conns {
 		if multi := c.multi.Load(); multi != nil {
-			n += multi.CancelBefore(t, spread)
+			n += multi.Cut(t, spread, why, spare)
 			continue
 		}
 		x := c.exchange.Load()
-		if x == nil || !x.Began().Before(t) || x.Err() != nil {
+		if x == nil || !x.Began().Before(t) || x.Err() != nil || spare != nil && spare(x.Owner()) {
 			continue
 		}
 		n++
-		if spread <= 0 {
-			x.Cancel()
-			continue
-		}
-		time.AfterFunc(rand.N(spread), x.Cancel) // an exchange that is over by then does not mind
+		time.AfterFunc(rand.N(max(spread, 1)), func() { x.End(why) }) // an exchange that is over by then does not mind
 	}
 	return n
 }

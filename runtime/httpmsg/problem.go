@@ -86,5 +86,8 @@ var reasons = map[int]string{
 	507: "Insufficient Storage", 508: "Loop Detected", 511: "Network Authentication Required",
 }
 
+// ErrStopped says that the gateway stops, and had no more time for the exchange.
+var ErrStopped = &Error{Status: 503, Code: "stopping", Detail: "the gateway is stopping; ask again"}
+
 // ErrClientClosed says that the client went away. 499 is for records only: nobody is there to read it.
 var ErrClientClosed = &Error{Status: 499, Code: "client_closed", Detail: "the client closed the connection"}

@@ -61,6 +61,14 @@ type CancelSlot interface {
 	OnCancel(f func())
 }
 
+// Bond is a context of an exchange that the engine may end before its time.
+type Bond interface {
+	// Bind says what the exchange hangs on from now on. Who ends exchanges may spare some by it.
+	Bind(owner any)
+	// Why is why the exchange was ended; nil if it was not, or if its client has gone.
+	Why() *Error
+}
+
 // OnCancel calls f when ctx ends, until the returned function has been called, after which f is not running.
 func OnCancel(ctx context.Context, f func()) (stop func()) {
 	if slot, ok := ctx.(CancelSlot); ok {

@@ -51,6 +51,7 @@ type Exchange struct {
 	Attempt  int // upstream attempts so far
 	Upstream string
 	Endpoint string
+	Cause    string // what was behind a failure of the upstream's, for records alone
 	Timings  Timings
 }
 

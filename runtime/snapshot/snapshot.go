@@ -82,16 +82,9 @@ type Snapshot struct {
 	metrics   *telemetry.Metrics
 	log       *slog.Logger
 	refs      atomic.Int64
-	ended     atomic.Bool
 	release   []func()
 	done      chan struct{}
 }
-
-// End says that the exchanges which still run on the snapshot are being cut; Ended tells them why their context is over.
-func (s *Snapshot) End() { s.ended.Store(true) }
-
-// Ended reports whether End was called.
-func (s *Snapshot) Ended() bool { return s.ended.Load() }
 
 // Reuse counts what a swap kept and what it made new.
 type Reuse struct {
@@ -130,6 +123,9 @@ func (s *Snapshot) Done() <-chan struct{} { return s.done }
 
 // Upstreams lists the upstreams. The caller must not change it.
 func (s *Snapshot) Upstreams() []*upstream.Upstream { return s.upstreams }
+
+// Has reports whether a route, which was found in a snapshot before, is one of this snapshot's too: nothing about it has changed.
+func (s *Snapshot) Has(r *Route) bool { return s.route(r.Info.ID) == r }
 
 // route returns the route with an id, or nil.
 func (s *Snapshot) route(id string) *Route {

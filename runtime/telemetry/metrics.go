@@ -38,6 +38,7 @@ type Metrics struct {
 	_          [64]byte
 	clients    atomic.Pointer[func() int64]
 	draining   atomic.Int64
+	restart    atomic.Int64
 	panics     atomic.Uint64
 	logDropped atomic.Uint64
 
@@ -77,6 +78,7 @@ func New(b Build) (*Metrics, error) {
 		gaugeFunc("gw_requests_in_flight", "Requests being answered now.", &m.inFlight),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gw_connections_open", Help: "Client connections open now."}, m.openClients),
 		gaugeFunc("gw_snapshots_draining", "Old snapshots that still serve the requests they began.", &m.draining),
+		gaugeFunc("gw_listeners_restart_needed", "Listeners that the running bundle opens otherwise than they are open; a restart of gwrun follows it.", &m.restart),
 		counterFunc("gw_panics_total", "Panics recovered while answering a request. Each one is a defect.", &m.panics),
 		counterFunc("gw_access_log_dropped_total",
 			"Access log records that were lost because the log could not keep up, or could not be written.", &m.logDropped),
@@ -150,6 +152,9 @@ func (m *Metrics) SnapshotDraining() { m.draining.Add(1) }
 
 // SnapshotDrained is the other half of SnapshotDraining.
 func (m *Metrics) SnapshotDrained() { m.draining.Add(-1) }
+
+// RestartNeeded says how many listeners are open otherwise than the running bundle says.
+func (m *Metrics) RestartNeeded(listeners int) { m.restart.Store(int64(listeners)) }
 
 // Panicked counts a panic that was recovered.
 func (m *Metrics) Panicked() { m.panics.Add(1) }

@@ -34,6 +34,7 @@ type Record struct {
 	Tenant    string
 	Bundle    string // digest of the bundle that decided; the line has its first twelve digits
 	Code      string // why it was refused
+	Cause     string // what was behind that, if it was an upstream that failed
 	UserAgent string
 	TraceID   string
 }
@@ -45,7 +46,7 @@ func (r *Record) Fill(x *policy.Exchange, ended time.Time) {
 		r.Method, r.Host, r.Proto, r.UserAgent = q.Method, q.Host, q.Proto, q.Header.Get("User-Agent")
 	}
 	r.Duration = ended.Sub(x.Timings.Start)
-	r.Upstream, r.Endpoint, r.Attempts = x.Upstream, x.Endpoint, x.Attempt
+	r.Upstream, r.Endpoint, r.Attempts, r.Cause = x.Upstream, x.Endpoint, x.Attempt, x.Cause
 	if !x.Timings.UpstreamStart.IsZero() && !x.Timings.UpstreamHeader.IsZero() {
 		r.Header = x.Timings.UpstreamHeader.Sub(x.Timings.UpstreamStart)
 	}
@@ -100,6 +101,7 @@ func (r *Record) appendJSON(b []byte) []byte {
 	b = stringField(b, `,"tenant":"`, r.Tenant, maxText)
 	b = stringField(b, `,"bundle":"`, shortDigest(r.Bundle), maxText)
 	b = stringField(b, `,"code":"`, r.Code, maxText)
+	b = stringField(b, `,"cause":"`, r.Cause, maxText)
 	b = stringField(b, `,"user_agent":"`, r.UserAgent, maxText)
 	b = stringField(b, `,"trace_id":"`, r.TraceID, maxText)
 	return append(b, '}', '\n')
@@ -143,6 +145,7 @@ func (r *Record) appendText(b []byte, colour bool) []byte {
 		b = r.ClientIP.WithZone("").Unmap().AppendTo(b)
 	}
 	b = wordField(b, " id=", r.ID)
+	b = wordField(b, " cause=", r.Cause)
 	return append(b, '\n')
 }
 

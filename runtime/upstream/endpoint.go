@@ -25,6 +25,8 @@ type Endpoint struct {
 	health  *health.Host // nil: nobody looks
 	h2      sessions
 
+	complained atomic.Int64 // when the log was told last of a failure, in Unix nanoseconds
+
 	agreed atomic.Int32 // what ALPN has agreed on: 0 is not known yet
 
 	mu      sync.Mutex
@@ -49,6 +51,15 @@ const (
 
 // String is the address.
 func (e *Endpoint) String() string { return e.address }
+
+// complaints is how far apart two lines of the log are about failures of one endpoint.
+const complaints = 10 * time.Second
+
+// Complains reports whether the log should be told of a failure: now and then it should.
+func (e *Endpoint) Complains(now time.Time) bool {
+	last := e.complained.Load()
+	return now.UnixNano()-last >= int64(complaints) && e.complained.CompareAndSwap(last, now.UnixNano())
+}
 
 // newEndpoint makes an endpoint. It opens no connection but those of health checks. home lends it the settings that shape it,
 // and is the same for all who share it.

@@ -35,9 +35,11 @@ func (u *Upstream) change(list []discovery.Endpoint) error {
 	}
 	next := &set{members: make([]member, 0, len(list))}
 	old := u.set.Load()
-	newcomers := old != nil && len(old.members) > 0 // the first endpoints of an upstream need no slow start
+	// The first endpoints of an upstream need no slow start: there is nobody to take the load meanwhile.
+	others := old != nil && len(old.members) > 0
+	var made []member
 	for _, e := range list {
-		m, err := u.join(e, newcomers)
+		m, fresh, err := u.join(e)
 		if err != nil {
 			for _, m := range next.members {
 				m.release()
@@ -45,6 +47,14 @@ func (u *Upstream) change(list []discovery.Endpoint) error {
 			return err
 		}
 		next.members = append(next.members, m)
+		if fresh {
+			made = append(made, m)
+		}
+	}
+	if others || len(made) < len(list) { // or those that were there already are another snapshot's
+		for _, m := range made {
+			m.since.Store(u.env.Now().UnixNano())
+		}
 	}
 	u.install(next)
 	if old != nil {
@@ -56,18 +66,17 @@ func (u *Upstream) change(list []discovery.Endpoint) error {
 }
 
 // join takes a place at an endpoint, or makes it.
-func (u *Upstream) join(e discovery.Endpoint, newcomer bool) (member, error) {
-	m := member{weight: e.Weight, metadata: e.Metadata}
+func (u *Upstream) join(e discovery.Endpoint) (m member, made bool, err error) {
+	m = member{weight: e.Weight, metadata: e.Metadata}
 	host, _, err := net.SplitHostPort(e.Address)
 	if err != nil {
-		return m, fmt.Errorf("upstream %s: endpoint %q: %w", u.spec.ID, e.Address, err)
+		return m, false, fmt.Errorf("upstream %s: endpoint %q: %w", u.spec.ID, e.Address, err)
 	}
-	made := false
 	create := func() (any, error) { made = true; return u.newEndpoint(e.Address, host), nil }
 	if u.named() {
 		value, release, err := u.env.Shared.Get("endpoint/"+u.endpointKey(e.Address), create)
 		if err != nil {
-			return m, err
+			return m, false, err
 		}
 		m.Endpoint, m.release = value.(*Endpoint), release
 	} else {
@@ -89,10 +98,27 @@ func (u *Upstream) join(e discovery.Endpoint, newcomer bool) (member, error) {
 			}
 		}
 	}
-	if made && newcomer {
-		m.since.Store(u.env.Now().UnixNano())
+	return m, made, nil
+}
+
+// cameBack has an endpoint that is used again come to its full share slowly, if the upstream wants that.
+func (u *Upstream) cameBack(address string) {
+	if u.spec.Balance == nil || u.spec.Balance.SlowStart <= 0 {
+		return
 	}
-	return m, nil
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.set.Load()
+	if u.closed.Load() || s == nil {
+		return
+	}
+	for _, m := range s.members {
+		if m.address == address {
+			m.since.Store(u.env.Now().UnixNano())
+			u.install(&set{members: s.members})
+			return
+		}
+	}
 }
 
 func (u *Upstream) members() []member {

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,6 +104,10 @@ type Upstream struct {
 	release []func()
 
 	mu sync.Mutex // guards changes of set
+
+	tlsMu      sync.Mutex
+	tlsLast    *credentials // that could be read; nil: none yet
+	tlsFailing bool         // they cannot be read any more
 }
 
 // use is what an upstream holds at the moment. It is the same for every snapshot that has the upstream.
@@ -136,6 +141,7 @@ func New(spec ir.Upstream, env Env) (_ *Upstream, err error) {
 	if spec.Health != nil || spec.Outlier != nil {
 		u.monitor = health.NewMonitor(health.MonitorConfig{
 			Upstream: spec.ID, Outlier: spec.Outlier, PanicPercent: u.panicPercent(), Now: env.Now, OnEvent: u.healthEvent,
+			OnReturn: u.cameBack,
 		})
 	}
 	if spec.Discovery == nil {
@@ -193,7 +199,10 @@ func (u *Upstream) discover() error {
 	follow := func() {
 		turn.Lock()
 		defer turn.Unlock()
-		list := u.watch.Endpoints()
+		list := u.permitted(u.watch.Endpoints())
+		if list == nil {
+			return
+		}
 		if err := u.change(list); err != nil && !errors.Is(err, ErrClosed) {
 			u.env.Log.Error("endpoints that were discovered cannot be used", slog.String("upstream", u.spec.ID), slog.Any("error", err))
 		}
@@ -208,6 +217,29 @@ func (u *Upstream) discover() error {
 	default:
 	}
 	return nil
+}
+
+// permitted leaves out addresses that may not be dialled. An answer that holds nothing else is none: what was used stays; that is nil.
+func (u *Upstream) permitted(list []discovery.Endpoint) []discovery.Endpoint {
+	out := make([]discovery.Endpoint, 0, len(list))
+	var refused error
+	for _, e := range list {
+		if at, err := netip.ParseAddrPort(e.Address); err == nil { // a name is judged when it is dialled
+			if err := dialguard.Check(at.Addr(), u.spec.PrivateAddresses); err != nil {
+				refused = err
+				continue
+			}
+		}
+		out = append(out, e)
+	}
+	if refused != nil {
+		u.env.Log.Warn("discovery names addresses that are not allowed; they are left out", slog.String("upstream", u.spec.ID),
+			slog.Int("leftOut", len(list)-len(out)), slog.Int("used", len(out)), slog.Any("error", refused))
+		if len(out) == 0 {
+			return nil
+		}
+	}
+	return out
 }
 
 // digest names settings.

@@ -117,7 +117,9 @@ func (w *walker) wrongKind(s *shape.Shape, n *schema.Node, where *loc) {
 	case s.Number != nil && s.Number.Integer && n.Kind == schema.Float:
 		d.Hint = "write a whole number"
 	case s.Text != nil && s.Number == nil && n.Kind < schema.String:
-		d.Hint = "put it in quotes: " + strconv.Quote(n.Describe())
+		if d.Hint = "put it in quotes: " + strconv.Quote(n.Describe()); len(s.Text.Enum) > 0 && !slices.Contains(s.Text.Enum, n.Describe()) {
+			d.Hint = "write one of " + strings.Join(s.Text.Enum, ", ")
+		}
 	case s.Map != nil && s.Map.Value == nil && n.Kind != schema.List:
 		d.Hint = knownFields(s)
 	}

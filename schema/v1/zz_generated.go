@@ -800,7 +800,7 @@ type LoadBalancing struct {
 	Strategy string `json:"strategy,omitempty"`
 	// What ringHash and maglev make their key of, in order. Parts that a request lacks count as empty; one that lacks all of them goes to any server.
 	HashOn []HashPart `json:"hashOn,omitempty"`
-	// For ringHash and maglev: how much load a server may have before the next one is taken, as a share of the average in percent: 0 for no bound, or from 100. Absent: 125.
+	// For ringHash and maglev: how much load a server may have before the next one is taken, as a share of the average in percent: 0 for no bound, or from 100. Fewer than eight requests under way are never too many. Absent: 125.
 	BoundPercent *int64 `json:"boundPercent,omitempty"`
 	// Time in which a new or recovered server comes to its full share. 0: at once. Without effect on roundRobin, ringHash and maglev. Default: 0s.
 	SlowStart *Duration `json:"slowStart,omitempty"`

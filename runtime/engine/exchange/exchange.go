@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/suuupra/gateway/runtime/httpmsg"
 )
 
 // Context is the context of one request. It makes its Done channel only for those who ask, and has a slot for the one
@@ -15,6 +17,8 @@ type Context struct {
 	began time.Time
 
 	mu    sync.Mutex
+	owner any
+	why   *httpmsg.Error
 	err   error
 	done  chan struct{}
 	slot  func()
@@ -93,14 +97,39 @@ func (x *Context) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
-// Cancel ends the exchange. The slot's function runs under the lock, so that OnCancel(nil) waits for it.
-func (x *Context) Cancel() {
+// Bind implements httpmsg.Bond.
+func (x *Context) Bind(owner any) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.owner = owner
+}
+
+// Owner is what Bind was given last; nil before.
+func (x *Context) Owner() any {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.owner
+}
+
+// Why implements httpmsg.Bond.
+func (x *Context) Why() *httpmsg.Error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.why
+}
+
+// Cancel ends the exchange: its client has gone, or it is over.
+func (x *Context) Cancel() { x.End(nil) }
+
+// End ends the exchange, because of what why says; nil: as Cancel does. The slot's function runs under the lock, so that OnCancel(nil)
+// waits for it.
+func (x *Context) End(why *httpmsg.Error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.err != nil {
 		return
 	}
-	x.err = context.Canceled
+	x.err, x.why = context.Canceled, why
 	if x.slot != nil {
 		x.slot()
 		x.slot = nil

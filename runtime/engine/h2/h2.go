@@ -175,30 +175,26 @@ func (c *Conn) Serve(base context.Context) error {
 	return nil
 }
 
-// CancelBefore ends the exchanges that began before t, each at its own moment within spread. It returns how many there are.
-func (c *Conn) CancelBefore(t time.Time, spread time.Duration) int {
+// Cut is Server.Cut of package engine for the exchanges of one connection.
+func (c *Conn) Cut(t time.Time, spread time.Duration, why *httpmsg.Error, spare func(owner any) bool) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
 	for x := range c.exchanges {
-		if !x.Began().Before(t) || x.Err() != nil {
+		if !x.Began().Before(t) || x.Err() != nil || spare != nil && spare(x.Owner()) {
 			continue
 		}
 		n++
-		if spread <= 0 {
-			go x.Cancel()
-			continue
-		}
-		time.AfterFunc(rand.N(spread), x.Cancel) // an exchange that is over by then does not mind
+		time.AfterFunc(rand.N(max(spread, 1)), func() { x.End(why) }) // an exchange that is over by then does not mind
 	}
 	return n
 }
 
-// Kill ends the connection and all its exchanges at once.
+// Kill ends the connection and all its exchanges at once, because the server stops.
 func (c *Conn) Kill() {
 	c.mu.Lock()
 	for x := range c.exchanges {
-		go x.Cancel()
+		go x.End(httpmsg.ErrStopped)
 	}
 	c.mu.Unlock()
 	c.end()

@@ -113,9 +113,10 @@ func TestEligible(t *testing.T) {
 		{name: "gRPC", fields: fields("Content-Type: application/grpc+proto"), length: -1},
 		{name: "compressed", fields: fields(html, "Content-Encoding: br"), length: 1000},
 		{name: "no-transform", fields: fields(html, "Cache-Control: public, No-Transform"), length: 1000},
-		{name: "part", status: 206, fields: fields(html, "Content-Range: bytes 0-9/100"), length: 1000},
+		{name: "part", status: 206, fields: fields(html, "Content-Range: bytes 0-9/100"), length: 1000, vary: "Accept-Encoding"},
+		{name: "part of a picture", status: 206, fields: fields("Content-Type: image/png", "Content-Range: bytes 0-9/100"), length: 1000},
 		{name: "no content", status: 204, fields: fields(html)},
-		{name: "not modified", status: 304, fields: fields(html), length: 1000},
+		{name: "not modified", status: 304, length: 1000, vary: "Accept-Encoding"},
 		{name: "empty", fields: fields(html), length: 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -46,6 +46,9 @@ func (h *handler) Decide(context.Context, *policy.Exchange) policy.Verdict { ret
 // Stream implements policy.StreamHandler.
 func (h *handler) Stream(_ context.Context, x *policy.Exchange, r *httpmsg.Response) policy.Stream {
 	if !h.eligible(r) {
+		if r.Status == 304 || r.Status == 206 && h.suits(r) {
+			vary(&r.Header) // as the 200 would (RFC 9110 sections 15.3.7 and 15.4.5)
+		}
 		return nil
 	}
 	vary(&r.Header) // also where this client gets it plain: caches must not hand that to others, or the other way round
@@ -76,6 +79,11 @@ func (h *handler) eligible(r *httpmsg.Response) bool {
 			}
 		}
 	}
+	return h.suits(r)
+}
+
+// suits reports whether the media type is one that is compressed.
+func (h *handler) suits(r *httpmsg.Response) bool {
 	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	media = strings.ToLower(strings.TrimSpace(media))
 	if media == "text/event-stream" || strings.HasPrefix(media, "application/grpc") {

@@ -3,6 +3,7 @@ package httptarget
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -129,6 +130,7 @@ func (c *call) unconnected(err error) outcome {
 	c.x.Attempt = int(c.trying.retries) + 1
 	c.x.Endpoint = dial.Endpoint.String()
 	c.trying.avoid.Add(dial.Endpoint)
+	c.complain(dial.Endpoint, err)
 	c.settle(false, true, 0)
 	return outcome{err: err, why: ir.RetryConnectFailure, reason: cause(err), harmless: true}
 }
@@ -145,6 +147,7 @@ func (c *call) failed(err error) outcome {
 	void := c.ownFault(err)
 	if !void && !o.harmless {
 		c.conn.Report(blame(err), 0)
+		c.complain(endpoint, err)
 	}
 	c.conn.Release(false)
 	c.conn = nil
@@ -162,6 +165,14 @@ func (c *call) failed(err error) outcome {
 		o.why = ir.RetryReset
 	}
 	return o
+}
+
+// complain says in the log what is the matter with an endpoint, now and then: in an outage every request would.
+func (c *call) complain(e *upstream.Endpoint, err error) {
+	if now := c.t.env.Now(); e.Complains(now) {
+		c.t.env.Log.Warn("an upstream fails", slog.String("upstream", c.x.Upstream), slog.String("endpoint", e.String()),
+			slog.String("route", c.x.Route.ID), slog.String("reason", cause(err)), slog.Any("error", err))
+	}
 }
 
 // ownFault reports whether it was the client, and not the upstream, that made an attempt fail.

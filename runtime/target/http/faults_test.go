@@ -382,7 +382,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-func TestShutdownDeadlineAndCancelBefore(t *testing.T) {
+func TestShutdownDeadlineAndCut(t *testing.T) {
 	stuck := func(o *origin, c net.Conn, r *bufio.Reader) {
 		o.head(r)
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
@@ -402,16 +402,16 @@ func TestShutdownDeadlineAndCancelBefore(t *testing.T) {
 			t.Errorf("a killed stream ended cleanly: %q", got)
 		}
 	})
-	t.Run("cancel before", func(t *testing.T) {
+	t.Run("cut", func(t *testing.T) {
 		p := startProxy(t, defaults(startOrigin(t, stuck).addr))
 		c := dial(t, p.addr)
 		c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		c.head()
 		c.exactly(6)
-		if n := p.srv.CancelBefore(time.Now().Add(-time.Minute), 0); n != 0 {
+		if n := p.srv.Cut(time.Now().Add(-time.Minute), 0, nil, nil); n != 0 {
 			t.Errorf("%d exchanges are a minute old", n)
 		}
-		if n := p.srv.CancelBefore(time.Now(), 10*time.Millisecond); n != 1 {
+		if n := p.srv.Cut(time.Now(), 10*time.Millisecond, nil, nil); n != 1 {
 			t.Errorf("cancelled %d", n)
 		}
 		if got, _ := c.rest(); strings.Contains(got, "0\r\n\r\n") {

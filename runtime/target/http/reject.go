@@ -57,6 +57,7 @@ func (c *call) reject(err error) *policy.Reject {
 		return &policy.Reject{Status: e.Status, Code: e.Code, Detail: e.Detail}
 	}
 	code := cause(err)
+	c.x.Cause = err.Error()
 	return &policy.Reject{Status: statuses[code], Code: code, Detail: details[code]}
 }
 

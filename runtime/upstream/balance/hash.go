@@ -127,11 +127,16 @@ func (b *hashed) limit(out Mask) ceiling {
 	return c
 }
 
-// allows reports whether a host may have another exchange: if it has fewer than ceil(total * its share of the weights * percent).
+// few exchanges under way are no load: where there are hardly any, a multiple of their average is one or two, and a browser that asks
+// for six things at once would be spread over as many hosts.
+const few = 8
+
+// allows reports whether a host may have another exchange: if it has fewer than ceil(total * its share of the weights * percent), or
+// than few.
 func (c ceiling) allows(h *Host) bool {
 	if c.percent == 0 {
 		return true
 	}
 	num, den := c.total*h.Weight*c.percent, c.weights*100
-	return h.Load.Active() < (num+den-1)/den
+	return h.Load.Active() < max((num+den-1)/den, few)
 }

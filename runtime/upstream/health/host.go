@@ -275,6 +275,13 @@ func (h *Host) tell(e Event) {
 		m.note(e)
 		follows[i] = m.refresh()
 	}
+	if e.Kind == Healthy || e.Kind == Returned {
+		for _, m := range monitors {
+			if m.c.OnReturn != nil {
+				m.c.OnReturn(h.c.Address)
+			}
+		}
+	}
 	h.c.OnEvent(e)
 	for i, m := range monitors {
 		m.announce(follows[i])

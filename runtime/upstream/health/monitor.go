@@ -17,7 +17,8 @@ type MonitorConfig struct {
 	Outlier      *ir.Outlier // nil: nothing is ejected
 	PanicPercent int64       // below this share of usable hosts all are used; 0: never
 	Now          func() time.Time
-	OnEvent      func(Event) // of the upstream as a whole, those of hosts go to the hosts' own; must not close the monitor
+	OnReturn     func(address string) // of a host that is used again; nil: nobody. It may call Set, and must not close the monitor
+	OnEvent      func(Event)          // of the upstream as a whole, those of hosts go to the hosts' own; must not close the monitor
 }
 
 // View is what there is to know before an endpoint is chosen. It is immutable.
