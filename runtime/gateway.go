@@ -53,6 +53,7 @@ type Gateway struct {
 	swapMu   sync.Mutex // one swap at a time; serving never takes it
 	stopped  bool
 	draining map[*snapshot.Snapshot]struct{}
+	calm     chan struct{} // see quiet; nil: nobody waits for it
 	kept     []kept
 	drains   sync.WaitGroup
 	stop     chan struct{}
@@ -112,15 +113,37 @@ func (g *Gateway) Swap(next *snapshot.Snapshot) {
 	g.draining[old] = struct{}{}
 	g.opts.Metrics.SnapshotDraining()
 	g.drains.Go(func() {
-		g.drain(old, next, swapped)
-		g.opts.Metrics.SnapshotDrained()
-		g.swapMu.Lock()
-		delete(g.draining, old)
-		if !g.stopped {
-			g.trim.Reset(trimDelay)
-		}
-		g.swapMu.Unlock()
+		drained := sync.OnceFunc(func() { g.drained(old) })
+		defer drained()
+		g.drain(old, next, swapped, drained)
 	})
+}
+
+func (g *Gateway) drained(old *snapshot.Snapshot) {
+	g.opts.Metrics.SnapshotDrained()
+	g.swapMu.Lock()
+	defer g.swapMu.Unlock()
+	delete(g.draining, old)
+	if len(g.draining) == 0 && g.calm != nil {
+		close(g.calm)
+		g.calm = nil
+	}
+	if !g.stopped {
+		g.trim.Reset(trimDelay)
+	}
+}
+
+// quiet returns a channel that is closed when no old snapshot has exchanges any more; nil if that is so now.
+func (g *Gateway) quiet() <-chan struct{} {
+	g.swapMu.Lock()
+	defer g.swapMu.Unlock()
+	if len(g.draining) == 0 {
+		return nil
+	}
+	if g.calm == nil {
+		g.calm = make(chan struct{})
+	}
+	return g.calm
 }
 
 // trimDelay is how long after the last snapshot was closed its memory goes back to the system. Making a snapshot takes
@@ -131,17 +154,28 @@ const trimDelay = 2 * time.Second
 const maxKept = 16
 
 // drain waits for the exchanges of an old snapshot, and cuts those that outlive the deadline, but for those that next would treat the
-// same.
-func (g *Gateway) drain(old, next *snapshot.Snapshot, swapped time.Time) {
+// same. Exchanges of snapshots before it, which were spared until now, are judged anew.
+func (g *Gateway) drain(old, next *snapshot.Snapshot, swapped time.Time, drained func()) {
 	deadline := time.NewTimer(g.opts.DrainTimeout)
 	defer deadline.Stop()
-	select {
-	case <-old.Done():
-		return
-	case <-g.stop: // the engine has ended every exchange
-		g.closed(old)
-		return
-	case <-deadline.C:
+	var quiet <-chan struct{}
+	done := old.Done()
+	for waits := true; waits; {
+		select {
+		case <-done:
+			drained()
+			if quiet = g.quiet(); quiet == nil {
+				return
+			}
+			done = nil
+		case <-quiet:
+			return
+		case <-g.stop: // the engine has ended every exchange
+			g.closed(old)
+			return
+		case <-deadline.C:
+			waits = false
+		}
 	}
 	g.cut(old, swapped, func(owner any) bool {
 		r, ok := owner.(*snapshot.Route)

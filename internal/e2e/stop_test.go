@@ -7,6 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,20 +132,35 @@ func TestStopCutsEndlessStreams(t *testing.T) {
 	}
 }
 
-// The same holds for a swap: a stream keeps the configuration it began with, until the drain timeout.
-func TestSwapCutsStreamsLate(t *testing.T) {
+// A swap that changes nothing about a stream's route leaves it alone, however long it lasts. One that does cuts it, but not before the
+// drain timeout.
+func TestSwapsAndStreams(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	g, events, stream := s.events("--drain-timeout", "3s", "--drain-jitter", "1s")
+	g, events, stream := s.events("--drain-timeout", "1s", "--drain-jitter", "100ms")
 	events <- "one"
 	stream.next("one")
+	to := strings.TrimSuffix(g.status().Source.Kind, "/")
 	s.version(2)
-	s.apply(strings.TrimSuffix(g.status().Source.Kind, "/"))
+	s.apply(to)
 	g.serves(2)
-	events <- "two"
-	stream.next("two")
+	for n, swapped := 0, time.Now(); time.Since(swapped) < 2*time.Second; n++ {
+		event := strconv.Itoa(n)
+		events <- event
+		stream.next(event)
+	}
+	route, err := os.ReadFile(filepath.Join(s.dir, "routes", "events.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.commit("another timeout", map[string]string{"routes/events.yaml": strings.Replace(string(route), "timeout: 0", "timeout: 1h", 1)})
+	swapped := time.Now()
+	s.apply(to)
 	if rest, err := io.ReadAll(stream.read); err == nil {
 		t.Errorf("the stream ended properly after %q: the client cannot tell that it was cut", rest)
+	}
+	if took := time.Since(swapped); took < time.Second {
+		t.Errorf("the stream was cut after %s, before the drain timeout", took)
 	}
 	g.WaitLine("cutting exchanges that outlived the drain timeout")
 	g.serves(2)
