@@ -114,8 +114,9 @@ func (g *gateway) through(name string, begin, end func()) row {
 	testkit.Eventually(g.t, "the last phase is over", func() bool { return time.Now().After(settle) })
 	over := time.Now()
 	all, other := shaky.stop(), steady.stop()
+	calm, fault := between(all, start, broken).split(broken)
 	r := row{
-		name: name, calm: between(all, start, broken), fault: between(all, broken, mended), after: between(all, mended, over),
+		name: name, calm: calm, fault: append(fault, between(all, broken, mended)...), after: between(all, mended, over),
 		steady: between(other, start, over), process: g.process,
 	}
 	r.back = r.after.recovered(mended)

@@ -125,6 +125,18 @@ func between(all []answer, from, to time.Time) phase {
 	return out
 }
 
+// split parts those that were answered before a moment from those that were under way then.
+func (p phase) split(at time.Time) (before, under phase) {
+	for _, a := range p {
+		if a.at.Add(a.took).Before(at) {
+			before = append(before, a)
+		} else {
+			under = append(under, a)
+		}
+	}
+	return before, under
+}
+
 func (p phase) count(is func(a answer) bool) int {
 	n := 0
 	for _, a := range p {
