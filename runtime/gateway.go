@@ -181,6 +181,9 @@ func (g *Gateway) drain(old, next *snapshot.Snapshot, swapped time.Time, drained
 		r, ok := owner.(*snapshot.Route)
 		return ok && next.Has(r)
 	})
+	if done == nil {
+		return // nobody is on old; kept with the others it would push out one that somebody is on
+	}
 	enough := g.keep(old)
 	for {
 		select {

@@ -276,6 +276,12 @@ func TestKeptRoutes(t *testing.T) {
 		t.Errorf("an exchange on a route that changed gets %d %s", resp.status, code)
 	}
 	kept.goesOn(t)
+	for n := range 40 { // snapshots that nobody is on do not count
+		r.activate(version(fmt.Sprint("R", n)))
+	}
+	for swapped := time.Now(); time.Since(swapped) < 2*drain; {
+		kept.goesOn(t)
+	}
 	r.metric(`gw_snapshots_draining 1`)
 	young := r.stream(&http.Client{Transport: transport})
 	for n := range 16 {
