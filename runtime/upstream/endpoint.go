@@ -246,6 +246,7 @@ func (e *Endpoint) wait(ctx context.Context, by time.Time, http1 bool) (*Conn, e
 	e.mu.Unlock()
 	if !http1 {
 		e.h2.offer() // what has become free before
+		e.h2.watch()
 	}
 	limit := time.NewTimer(time.Until(by))
 	defer limit.Stop()

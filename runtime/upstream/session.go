@@ -23,6 +23,8 @@ type sessions struct {
 	dialing *dialing // under way; nil: none
 	closed  bool
 	reaper  *time.Timer
+
+	watching bool // somebody waits for a stream
 }
 
 // session is one HTTP/2 connection. Its fields but the first are guarded by sessions.mu.
@@ -242,12 +244,37 @@ func (s *sessions) release(c *Conn) {
 		c.H2.Release()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	x := c.session
 	x.used = time.Now()
 	if x.active--; s.closed && x.active == 0 {
 		s.drop(x)
 	}
+	s.mu.Unlock()
+	s.offer()
+}
+
+// offerAgain is how often streams are offered while somebody waits for one, besides when the connection says that it has some.
+const offerAgain = 20 * time.Millisecond
+
+// watch offers streams until nobody waits for one. What the connection says is not enough: it compares its state before and after a
+// call of the hook, and says nothing of a stream that began and ended meanwhile.
+func (s *sessions) watch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watching {
+		return
+	}
+	s.watching = true
+	go func() {
+		for on := true; on; {
+			time.Sleep(offerAgain)
+			s.offer()
+			s.mu.Lock()
+			on = s.endpoint.awaits()
+			s.watching = on
+			s.mu.Unlock()
+		}
+	}()
 }
 
 // offer hands streams that have become free, and the room of connections that have ended, to those who wait for them.
