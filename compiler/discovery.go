@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )
@@ -97,9 +98,15 @@ func (c *checker) secrets(o *object) {
 	s := site{o.node, o.path, c.diags}
 	for _, field := range secretsOf() {
 		n := s.find(field)
-		if s.has(field) && !slices.Contains(texts(c.in.grants[o.tenant].Get("secrets")), n.Str) {
-			c.diags.Add(c.ungranted(o.tenant, n.Pos, n.Width, s.path+"."+field,
-				fmt.Sprintf("tenant %q may not use the secret %s", o.tenant, n.Str), "secrets"))
+		if s.has(field) {
+			c.secret(o.tenant, n, s.path+"."+field)
 		}
+	}
+}
+
+// secret checks one reference that a tenant gives.
+func (c *checker) secret(tenant string, n *schema.Node, path string) {
+	if !slices.Contains(texts(c.in.grants[tenant].Get("secrets")), n.Str) {
+		c.diags.Add(c.ungranted(tenant, n.Pos, n.Width, path, fmt.Sprintf("tenant %q may not use the secret %s", tenant, n.Str), "secrets"))
 	}
 }

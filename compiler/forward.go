@@ -3,8 +3,8 @@ package compiler
 import (
 	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
@@ -111,13 +111,27 @@ func (l *lowerer) sayOnce(d diag.Diagnostic) {
 // builtIn refuses a policy that this compiler has no kind for: one that nobody runs must not pass for one that protects.
 func (l *lowerer) builtIn(r *schema.Node, path string) {
 	for _, f := range r.Fields {
-		if !forwardSettings[f.Name] && !slices.ContainsFunc(l.opts.Kinds, func(k policy.Kind) bool { return k.Name == f.Name }) {
-			l.sayOnce(diag.Diagnostic{
-				Code: "GW3026", Pos: f.Pos, Width: len(f.Name), Path: join(path, f.Name),
-				Message: fmt.Sprintf("policy %q is not built into this compiler", f.Name),
-				Hint:    "use a newer compiler, or leave it out",
-			})
+		var parts []string // of a field that holds several kinds
+		known, used := forwardSettings[f.Name], false
+		for _, k := range l.opts.Kinds {
+			if part, ok := strings.CutPrefix(k.Name, f.Name+"."); ok {
+				parts = append(parts, part)
+				used = used || f.Value.Get(part) != nil
+			}
+			known = known || k.Name == f.Name
 		}
+		d := diag.Diagnostic{Code: "GW3026", Pos: f.Pos, Width: len(f.Name), Path: join(path, f.Name)}
+		switch {
+		case known || used:
+			continue
+		case len(parts) > 0:
+			d.Code, d.Message = "GW3042", fmt.Sprintf("%s needs %s", f.Name, strings.Join(parts, " or "))
+			d.Hint = "as it is it does nothing; to switch off what a lower layer has, write " + f.Name + ": null"
+		default:
+			d.Message = fmt.Sprintf("policy %q is not built into this compiler", f.Name)
+			d.Hint = "use a newer compiler, or leave it out"
+		}
+		l.sayOnce(d)
 	}
 }
 

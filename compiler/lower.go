@@ -1,9 +1,11 @@
 package compiler
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 
+	"github.com/suuupra/gateway/compiler/load"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
@@ -30,6 +32,7 @@ type lowerer struct {
 	bare     map[*schema.Node]*schema.Node // named policies as a route would write them
 	said     map[said]bool                 // of what routes share
 	unsaid   int                           // diagnostics that were said of another route
+	private  string                        // the tenants that may have private addresses dialled
 	out      *lowered
 }
 
@@ -38,6 +41,11 @@ func lower(in *resolved, m *memo, opts *Options, diags *diag.List) *lowered {
 	l := &lowerer{
 		in: in, memo: m, opts: opts, diags: diags, policies: in.byID[kindPolicy], named: in.byID[kindUpstream],
 		bare: map[*schema.Node]*schema.Node{}, said: map[said]bool{}, out: &lowered{upstreams: map[string]ir.Upstream{}},
+	}
+	for _, t := range slices.Sorted(maps.Keys(in.grants)) {
+		if l.mayDialPrivate(t) {
+			l.private += t + " "
+		}
 	}
 	routes := len(in.objects[kindRoute])
 	l.out.routes = make([]ir.Route, 0, routes)
@@ -65,7 +73,7 @@ func (l *lowerer) gateway() {
 }
 
 func (l *lowerer) route(o *object) {
-	from := madeOf{o.id, o.tenant, o.sender, l.mayDialPrivate(o.sender), l.in.gateway.Get("defaults")}
+	from := madeOf{o.id, o.tenant, o.sender, l.private, l.in.gateway.Get("defaults")}
 	uses := l.uses(o)
 	r, known := l.memo.routes[o.node]
 	if !known || r.madeOf != from || !slices.Equal(r.uses, uses) {
@@ -143,11 +151,11 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 		v1.Decode(r.policy, path, &p, l.diags)
 		l.builtIn(r.policy, path)
 		for _, kind := range l.opts.Kinds {
-			spec := r.policy.Get(kind.Name)
+			spec := r.policy.At(kind.Name)
 			if spec == nil {
 				continue
 			}
-			c := &policy.CompileContext{Diags: l.diags, Path: join(path, kind.Name), Route: o.id}
+			c := l.context(o, r, path+"."+kind.Name, kind.Name)
 			if plan, ok := kind.Compile(c, spec); ok {
 				r.route.Policies = append(r.route.Policies, ir.Policy{Kind: kind.Name, Plan: plan})
 			}
@@ -156,6 +164,19 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 	r.route.Forward = forwardOf(&p)
 	if r.policy != nil {
 		l.checkForward(r.policy, path, &p)
+	}
+}
+
+// context is what the compile function of a kind may ask about a route.
+func (l *lowerer) context(o *object, r *loweredRoute, path, field string) *policy.CompileContext {
+	return &policy.CompileContext{
+		Diags: l.diags, Path: path, Route: o.id, Match: &r.route.Match, Policy: r.policy,
+		Address: func(u *url.URL, at string) bool {
+			n := r.policy.At(field + "." + at)
+			author := load.LayerOf(n.Pos.File).Tenant // a tenant may use what the base says about places that the tenant may not name
+			l.address(author, u, n, path+"."+at)
+			return l.mayDialPrivate(author)
+		},
 	}
 }
 

@@ -84,6 +84,6 @@ type loweredRoute struct {
 // madeOf is what can differ while the node of the route is the same.
 type madeOf struct {
 	id, tenant, sender string
-	private            bool
+	private            string // the tenants that may have private addresses dialled
 	defaults           *schema.Node
 }

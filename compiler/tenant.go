@@ -116,6 +116,22 @@ func (c *checker) owned(o *object) {
 	}
 }
 
+// policySecrets checks the references to secrets in what a tenant wrote of a policy: with the gateway's own secrets it could make
+// itself tokens that others believe.
+func (c *checker) policySecrets(tenant string, n *schema.Node, path string) {
+	for i := range n.Items {
+		c.policySecrets(tenant, n.Items[i], fmt.Sprintf("%s[%d]", path, i))
+	}
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		if f.Name == "secretRef" && f.Value.Kind == schema.String {
+			c.secret(tenant, f.Value, join(path, f.Name))
+			continue
+		}
+		c.policySecrets(tenant, f.Value, join(path, f.Name))
+	}
+}
+
 // ownedPolicies checks the kinds of policy in a node. They are reported at their fields, or all at one that removes them.
 func (c *checker) ownedPolicies(tenant string, n *schema.Node, at *schema.Field, path string) {
 	if n == nil {
@@ -123,6 +139,9 @@ func (c *checker) ownedPolicies(tenant string, n *schema.Node, at *schema.Field,
 	}
 	for i := range n.Fields {
 		f := &n.Fields[i]
+		if at == nil || at.Value == n {
+			c.policySecrets(tenant, f.Value, join(path, f.Name))
+		}
 		if ungoverned[f.Name] || granted(c.in.grants[tenant], "policyKinds", f.Name) {
 			continue
 		}

@@ -3,6 +3,10 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +33,7 @@ func (g *Gateway) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpms
 	reject = cut(ctx, reject, w.Status())
 	refused := reject != nil && !w.Started()
 	if refused {
-		g.refuse(w, x, reject)
+		g.refuse(ctx, w, x, reject)
 	}
 	status := w.Status()
 	if refused || status == 0 && reject != nil {
@@ -104,7 +108,7 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	case verdict.Reject != nil:
 		return verdict.Reject
 	case verdict.Response != nil:
-		route.Chain.Respond(ctx, &x.Exchange, verdict.Response)
+		route.Chain.RespondAsked(ctx, &x.Exchange, verdict.Response, x.asked)
 		return send(w, verdict.Response)
 	}
 	return g.forward(ctx, x, route, w)
@@ -188,12 +192,30 @@ func (g *Gateway) match(s *snapshot.Snapshot, x *exchange, host string) (*snapsh
 	case s.IsEmpty():
 		return nil, &policy.Reject{Status: 503, Code: "no_configuration", Detail: "the gateway has not activated a configuration yet"}
 	case res.Outcome == router.MethodNotAllowed:
+		if route := g.preflight(s, x, host); route != nil {
+			return route, nil
+		}
 		return nil, &policy.Reject{
 			Status: 405, Code: "method_not_allowed", Detail: "no route takes this method on this path; allowed: " + res.Allow,
 			Header: []httpmsg.Field{{Name: "Allow", Value: res.Allow}},
 		}
 	}
 	return nil, &policy.Reject{Status: 404, Code: "no_route", Detail: "no route takes this request"}
+}
+
+// preflight finds the route that a preflight request asks about, if it has a policy that answers such requests.
+func (g *Gateway) preflight(s *snapshot.Snapshot, x *exchange, host string) *snapshot.Route {
+	r := x.Request
+	asks := r.Header.Get("Access-Control-Request-Method")
+	if r.Method != "OPTIONS" || asks == "" || r.Header.Get("Origin") == "" {
+		return nil
+	}
+	route, res := s.Lookup(asks, host, x.Path, x.RawQuery, &r.Header, x.params[:0])
+	if route == nil || !route.Chain.Preflights() {
+		return nil
+	}
+	x.Params = res.Params
+	return route
 }
 
 // own answers a reserved path.
@@ -210,22 +232,42 @@ func (g *Gateway) own(x *exchange, w httpmsg.ResponseWriter) *policy.Reject {
 }
 
 // refuse turns a refusal into a response. This is the one place where that happens.
-func (g *Gateway) refuse(w httpmsg.ResponseWriter, x *exchange, reject *policy.Reject) {
+func (g *Gateway) refuse(ctx context.Context, w httpmsg.ResponseWriter, x *exchange, reject *policy.Reject) {
 	if speaksGRPC(x.Request) {
 		refuseGRPC(w, x, reject)
 		return
 	}
-	body := httpmsg.AppendProblem(nil, reject.Status, reject.Code, reject.Detail)
+	problem := httpmsg.Problem{Status: reject.Status, Code: reject.Code, Detail: reject.Detail, Type: reject.Type, Violated: reject.Violated}
+	body := problem.Append(nil)
 	resp := &httpmsg.Response{Status: reject.Status, ContentLength: int64(len(body))}
 	resp.Header.Fields = append(resp.Header.Fields, reject.Header...)
 	resp.Header.Add("Content-Type", httpmsg.ProblemType)
 	resp.Header.Add("Cache-Control", "no-store")
 	resp.Header.Add("X-Request-Id", x.ID)
+	g.dress(ctx, x, resp)
 	if err := w.Header(resp.Status, &resp.Header, resp.ContentLength); err != nil {
 		w.Abort()
 		return
 	}
 	_, _ = w.Write(body) // a client that has gone is not told
+}
+
+// dress lets the policies that were asked edit a refusal: a browser shows it to its page only if they allow that. A refusal is sent
+// whatever becomes of them.
+func (g *Gateway) dress(ctx context.Context, x *exchange, resp *httpmsg.Response) {
+	if x.on == nil {
+		return
+	}
+	plain := httpmsg.Header{Fields: slices.Clone(resp.Header.Fields)}
+	defer func() {
+		if v := recover(); v != nil {
+			g.opts.Metrics.Panicked()
+			g.opts.Log.Error("a policy panicked on a refusal", slog.String("panic", fmt.Sprint(v)), slog.String("route", x.Route.ID),
+				slog.String("request", x.ID), slog.String("stack", string(debug.Stack())))
+			resp.Header = plain
+		}
+	}()
+	x.on.Chain.RespondAsked(ctx, &x.Exchange, resp, x.asked)
 }
 
 // send writes a whole response that was made here.

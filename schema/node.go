@@ -5,6 +5,7 @@ package schema
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/suuupra/gateway/schema/diag"
 )
@@ -68,6 +69,25 @@ func (n *Node) Field(name string) *Field {
 		}
 	}
 	return nil
+}
+
+// At returns the value at a path such as "limits[2].key" below a node, or nil. Names with dots or brackets in them are out of reach.
+func (n *Node) At(path string) *Node {
+	for step := range strings.SplitSeq(path, ".") {
+		name, index, listed := strings.Cut(step, "[")
+		if n = n.Get(name); n == nil {
+			return nil
+		}
+		if !listed {
+			continue
+		}
+		i, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
+		if err != nil || n.Kind != List || i < 0 || i >= len(n.Items) {
+			return nil
+		}
+		n = n.Items[i]
+	}
+	return n
 }
 
 // Text returns the string of a String node, or "".

@@ -1,6 +1,7 @@
 package httpmsg
 
 import (
+	"cmp"
 	"strconv"
 	"unicode/utf8"
 )
@@ -21,14 +22,41 @@ func (e *Error) Error() string { return e.Code + ": " + e.Detail }
 
 // AppendProblem appends a problem body (RFC 9457) with the members type, title, status, code and detail.
 func AppendProblem(dst []byte, status int, code, detail string) []byte {
-	dst = append(dst, `{"type":"about:blank","title":`...)
-	dst = appendJSON(dst, StatusText(status))
+	return (&Problem{Status: status, Code: code, Detail: detail}).Append(dst)
+}
+
+// Problem is a problem body (RFC 9457).
+type Problem struct {
+	Type     string // URI; empty: about:blank
+	Status   int
+	Code     string
+	Detail   string
+	Violated []string // member violated-policies (draft-ietf-httpapi-ratelimit-headers-11): the limits that were exceeded
+}
+
+// Append appends the body.
+func (p *Problem) Append(dst []byte) []byte {
+	dst = append(dst, `{"type":`...)
+	dst = appendJSON(dst, cmp.Or(p.Type, "about:blank"))
+	dst = append(dst, `,"title":`...)
+	dst = appendJSON(dst, StatusText(p.Status))
 	dst = append(dst, `,"status":`...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = strconv.AppendInt(dst, int64(p.Status), 10)
 	dst = append(dst, `,"code":`...)
-	dst = appendJSON(dst, code)
+	dst = appendJSON(dst, p.Code)
 	dst = append(dst, `,"detail":`...)
-	dst = appendJSON(dst, detail)
+	dst = appendJSON(dst, p.Detail)
+	for i, name := range p.Violated {
+		sep := ","
+		if i == 0 {
+			sep = `,"violated-policies":[`
+		}
+		dst = append(dst, sep...)
+		dst = appendJSON(dst, name)
+	}
+	if len(p.Violated) > 0 {
+		dst = append(dst, ']')
+	}
 	return append(dst, "}\n"...)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"strings"
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
@@ -13,8 +15,9 @@ import (
 
 // Kind is one kind of policy: how its authored form compiles, and how its compiled form becomes a Handler.
 type Kind struct {
-	Name    string // the field under a route's policy
+	Name    string // the field under a route's policy; with a dot into it, such as "auth.jwt"
 	Phase   Phase
+	Vectors []*Vector // its metrics
 	compile func(c *CompileContext, spec *schema.Node) (json.RawMessage, bool)
 	build   func(ctx context.Context, e *Env, plan json.RawMessage) (Handler, error)
 }
@@ -66,35 +69,52 @@ func (k Kind) Build(ctx context.Context, e *Env, plan json.RawMessage) (Handler,
 }
 
 // CompileContext is what a kind's compile function may ask and how it reports. Fields are addressed relative to the
-// policy's own object, as the author spells them.
+// policy's own object, as the author spells them, with dots into objects and [n] into lists.
 type CompileContext struct {
 	Diags *diag.List
 	Path  string // of the policy object, e.g. "routes[0].policy.bodyLimit"
 	Route string // the route the policy is compiled for
-	spec  *schema.Node
+
+	Match  *ir.Match    // of the route; nil for what is no policy
+	Policy *schema.Node // of the route, whole, with everything it takes over; nil for what is no policy
+
+	// Address checks an address that the gateway is to dial, reports it at the field that holds it, and returns whether private
+	// addresses and plain http are allowed there: not if a tenant wrote it, unless its grant says so. Nil for what is no policy.
+	Address func(u *url.URL, field string) (private bool)
+
+	spec *schema.Node
 }
+
+// Beside reports whether the route's policy has another field, such as "auth.jwt".
+func (c *CompileContext) Beside(field string) bool { return c.Policy.At(field) != nil }
+
+// Wrote reports whether the author wrote a field.
+func (c *CompileContext) Wrote(field string) bool { return c.spec.At(field) != nil }
 
 // Errorf reports an error at a field, or at the policy itself if field is "".
 func (c *CompileContext) Errorf(code diag.Code, field, format string, args ...any) {
-	c.add(diag.Error, code, field, fmt.Sprintf(format, args...))
+	c.Report(diag.Error, code, field, "", format, args...)
 }
 
 // Warnf reports something doubtful at a field.
 func (c *CompileContext) Warnf(code diag.Code, field, format string, args ...any) {
-	c.add(diag.Warning, code, field, fmt.Sprintf(format, args...))
+	c.Report(diag.Warning, code, field, "", format, args...)
 }
 
-func (c *CompileContext) add(sev diag.Severity, code diag.Code, field, msg string) {
-	at := c.spec
-	path := c.Path
+// Report reports at a field, with a hint that says how to mend it. A field that was not written is reported at what is around it.
+func (c *CompileContext) Report(sev diag.Severity, code diag.Code, field, hint, format string, args ...any) {
+	at, path := c.spec, c.Path
 	if field != "" {
 		path += "." + field
-		if v := c.spec.Get(field); v != nil {
-			at = v
+		for part := field; part != ""; part = part[:max(0, strings.LastIndexAny(part, ".["))] {
+			if v := c.spec.At(part); v != nil {
+				at = v
+				break
+			}
 		}
 	}
 	c.Diags.Add(diag.Diagnostic{
-		Severity: sev, Code: code, Pos: at.Pos, Width: at.Width, Path: path, Message: msg,
+		Severity: sev, Code: code, Pos: at.Pos, Width: at.Width, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint,
 		Notes: []diag.Note{{Pos: at.Pos, Message: fmt.Sprintf("applies to route %q", c.Route)}},
 	})
 }

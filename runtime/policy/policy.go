@@ -5,7 +5,6 @@ package policy
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"time"
 
@@ -44,6 +43,9 @@ type Exchange struct {
 
 	Route  Route
 	Params []Param // captures of the route's path, in pattern order
+
+	Principal *Principal // who the verified token speaks of; nil: nobody
+	Key       *Key       // the API key that was accepted; nil: none
 
 	// MaxBody bounds the request body in bytes. The engine enforces it while reading.
 	MaxBody int64
@@ -90,6 +92,9 @@ type Reject struct {
 	Code   string // stable reason, snake_case: a label of metrics and the "code" member of the response
 	Detail string // for the client; never holds a secret
 	Header []httpmsg.Field
+
+	Type     string   // URI of the problem type (RFC 9457); empty: about:blank
+	Violated []string // ids of the limits that were exceeded
 }
 
 // Handler is one policy on one route. Decide looks at the request and says go on, answer, or refuse. It has no effect
@@ -99,9 +104,16 @@ type Handler interface {
 	Decide(ctx context.Context, x *Exchange) Verdict
 }
 
-// ResponseHandler is a Handler that also edits the response header before it is sent.
+// ResponseHandler is a Handler that also edits the response header before it is sent: the upstream's, and that of a refusal or an
+// answer of the gateway, if the policy was asked before it.
 type ResponseHandler interface {
 	Respond(ctx context.Context, x *Exchange, r *httpmsg.Response)
+}
+
+// PreflightHandler is a Handler that answers preflight requests (the Fetch standard, section 4.8) itself. A route that has one is
+// found for them by the method that they ask about.
+type PreflightHandler interface {
+	Preflights() bool
 }
 
 // StreamHandler is a Handler that rewrites response bodies as they stream. It is asked after every policy has seen the response
@@ -127,17 +139,4 @@ type Stream interface {
 // FinishHandler is a Handler that settles accounts when the exchange is over, however it ended.
 type FinishHandler interface {
 	Finish(x *Exchange, status int)
-}
-
-// Env is all a policy may reach. Clocks come through it, so that tests and replays decide what time it is.
-type Env struct {
-	Log    *slog.Logger // with policy and route attached
-	Now    func() time.Time
-	Shared Shared
-}
-
-// Shared keeps what must survive a swap: pools, breakers, key sets. Key is the kind and a digest of the settings that
-// shape the value; a value lives as long as one snapshot holds it.
-type Shared interface {
-	Get(key string, create func() (any, error)) (value any, release func(), err error)
 }

@@ -52,6 +52,20 @@ var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 var errEmpty = errors.New("is empty")
 
+// wellFormed reports what is wrong with a reference, whatever is behind it.
+func wellFormed(ref string) error {
+	if name, ok := strings.CutPrefix(ref, "env:"); ok {
+		if !variable.MatchString(name) {
+			return fmt.Errorf("secret %s: is no name of an environment variable", ref)
+		}
+		return nil
+	}
+	if _, err := pathOf(ref); err != nil {
+		return fmt.Errorf("secret %s: %w", ref, err)
+	}
+	return nil
+}
+
 func read(ref string) ([]byte, error) {
 	if name, ok := strings.CutPrefix(ref, "env:"); ok {
 		if !variable.MatchString(name) {

@@ -85,7 +85,7 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 // fill takes over, or makes, what the shards hold.
 func (b *Builder) fill(ctx context.Context, s *Snapshot, bn *bundle.Bundle, prev *Snapshot) (err error) {
 	w := &work{Builder: b, s: s, prev: prev, kinds: map[string]*policy.Kind{}, env: b.Env, envs: map[*upstream.Upstream]*target.Env{}, words: newWords()}
-	w.env.Shared = b.Shared
+	w.env.Shared, w.env.Metrics, w.env.Environment = b.Shared, b.Metrics, bn.Manifest.Environment
 	for i := range b.Kinds {
 		w.kinds[b.Kinds[i].Name] = &b.Kinds[i]
 	}

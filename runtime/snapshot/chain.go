@@ -21,10 +21,16 @@ type Chain struct {
 
 // hooks are what few policies have beside a decision.
 type hooks struct {
-	respond []policy.ResponseHandler
+	respond []responder
 	streams []policy.StreamHandler
 	finish  []finisher
 	closers []io.Closer
+}
+
+// responder is a policy that edits responses, and its place in steps.
+type responder struct {
+	policy.ResponseHandler
+	place int
 }
 
 // finisher is a policy that settles accounts, and its place in steps.
@@ -56,6 +62,7 @@ func (c *Chain) build(ctx context.Context, kinds map[string]*policy.Kind, env po
 		}
 		e := env
 		e.Log = env.Log.With(slog.String("policy", p.Kind), slog.String("route", r.Plan.ID))
+		e.Route, e.Upstream = r.Info, r.Plan.Target.Upstream
 		h, err := kind.Build(ctx, &e, p.Plan)
 		if err != nil {
 			return fmt.Errorf("build policy %s: %w", p.Kind, err)
@@ -74,7 +81,7 @@ func (c *Chain) add(kind *policy.Kind, h policy.Handler, m *telemetry.PolicyMetr
 	}
 	had := own.count()
 	if r, ok := h.(policy.ResponseHandler); ok {
-		own.respond = append(own.respond, r)
+		own.respond = append(own.respond, responder{r, len(c.steps) - 1})
 	}
 	if st, ok := h.(policy.StreamHandler); ok {
 		own.streams = append(own.streams, st)
@@ -129,6 +136,28 @@ func (c *Chain) Respond(ctx context.Context, x *policy.Exchange, r *httpmsg.Resp
 	for i := len(c.hooks.respond) - 1; i >= 0; i-- {
 		c.hooks.respond[i].Respond(ctx, x, r)
 	}
+}
+
+// RespondAsked is Respond for a response that the gateway made itself: the policies that were asked edit it.
+func (c *Chain) RespondAsked(ctx context.Context, x *policy.Exchange, r *httpmsg.Response, asked int) {
+	if c.hooks == nil {
+		return
+	}
+	for i := len(c.hooks.respond) - 1; i >= 0; i-- {
+		if h := c.hooks.respond[i]; h.place < asked {
+			h.Respond(ctx, x, r)
+		}
+	}
+}
+
+// Preflights reports whether a policy answers preflight requests.
+func (c *Chain) Preflights() bool {
+	for i := range c.steps {
+		if p, ok := c.steps[i].Handler.(policy.PreflightHandler); ok && p.Preflights() {
+			return true
+		}
+	}
+	return false
 }
 
 // Finish settles accounts, last policy first: those of the policies that were asked, and of each of them even if another one

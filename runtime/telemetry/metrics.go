@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/suuupra/gateway/runtime/policy"
 )
 
 // Build says which program this is.
@@ -32,6 +34,7 @@ type Metrics struct {
 	listeners *listeners
 	breakers  *breakers
 	shedding  *shedding
+	policies  policyVectors
 
 	_          [64]byte // a cache line of its own for what every request changes
 	inFlight   atomic.Int64
@@ -54,7 +57,7 @@ func New(b Build) (*Metrics, error) {
 	breaking := newBreakers()
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), routes: newRoutes(), upstreams: newUpstreams(breaking), bundles: newBundles(), listeners: newListeners(),
-		breakers: breaking, shedding: newShedding(),
+		breakers: breaking, shedding: newShedding(), policies: policyVectors{all: map[*policy.Vector]vector{}},
 		refused: counterVec("gw_refused_total",
 			"Requests refused before a route was looked for, by reason.", "reason"),
 		activations: counterVec("gw_bundle_activations_total",
@@ -119,6 +122,7 @@ func (m *Metrics) Route(id string) *RouteMetrics { return m.routes.take(id) }
 func (m *Metrics) Forget(rs ...*RouteMetrics) {
 	for _, route := range m.routes.forget(rs) {
 		m.breakers.forget(route)
+		m.policies.forget(route)
 	}
 }
 

@@ -294,6 +294,28 @@ type Policy struct {
 	BodyLimit *BodyLimit `json:"bodyLimit,omitempty"`
 	// Compression of responses. Nil: off.
 	Compression *Compression `json:"compression,omitempty"`
+	// Header fields that tell browsers to be careful. Nil: off.
+	SecurityHeaders *SecurityHeaders `json:"securityHeaders,omitempty"`
+	// Which addresses may use the route. Nil: any address.
+	IP *IPRules `json:"ip,omitempty"`
+	// Cross-origin requests. Nil: the upstream's business.
+	Cors *CORS `json:"cors,omitempty"`
+	// Addresses that carry their own permission. Nil: off.
+	SignedURL *SignedURL `json:"signedUrl,omitempty"`
+	// Media types of request bodies. Nil: any media type.
+	ContentType *ContentType `json:"contentType,omitempty"`
+	// Who may use the route. Nil: anybody.
+	Auth *Auth `json:"auth,omitempty"`
+	// Who of those that are known may use the route. Nil: off.
+	Authorization *Authorization `json:"authorization,omitempty"`
+	// How often the route may be used. Nil: off.
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
+	// Facts about the caller for the upstream. Nil: off.
+	ContextInjection *ContextInjection `json:"contextInjection,omitempty"`
+	// Changes of header fields.
+	Headers *HeaderTransforms `json:"headers,omitempty"`
+	// Another path or query for the upstream.
+	Rewrite *Rewrite `json:"rewrite,omitempty"`
 }
 
 // ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
@@ -318,6 +340,27 @@ func (t *Policy) ApplyDefaults() {
 	if t.Compression != nil {
 		t.Compression.ApplyDefaults()
 	}
+	if t.SecurityHeaders != nil {
+		t.SecurityHeaders.ApplyDefaults()
+	}
+	if t.Cors != nil {
+		t.Cors.ApplyDefaults()
+	}
+	if t.SignedURL != nil {
+		t.SignedURL.ApplyDefaults()
+	}
+	if t.Auth != nil {
+		t.Auth.ApplyDefaults()
+	}
+	if t.Authorization != nil {
+		t.Authorization.ApplyDefaults()
+	}
+	if t.RateLimit != nil {
+		t.RateLimit.ApplyDefaults()
+	}
+	if t.ContextInjection != nil {
+		t.ContextInjection.ApplyDefaults()
+	}
 }
 
 // RoutePolicy: what happens to a request between matching and forwarding. The order is the product's, not the file's.
@@ -336,6 +379,28 @@ type RoutePolicy struct {
 	BodyLimit *BodyLimit `json:"bodyLimit,omitempty"`
 	// Compression of responses. Nil: off.
 	Compression *Compression `json:"compression,omitempty"`
+	// Header fields that tell browsers to be careful. Nil: off.
+	SecurityHeaders *SecurityHeaders `json:"securityHeaders,omitempty"`
+	// Which addresses may use the route. Nil: any address.
+	IP *IPRules `json:"ip,omitempty"`
+	// Cross-origin requests. Nil: the upstream's business.
+	Cors *CORS `json:"cors,omitempty"`
+	// Addresses that carry their own permission. Nil: off.
+	SignedURL *SignedURL `json:"signedUrl,omitempty"`
+	// Media types of request bodies. Nil: any media type.
+	ContentType *ContentType `json:"contentType,omitempty"`
+	// Who may use the route. Nil: anybody.
+	Auth *Auth `json:"auth,omitempty"`
+	// Who of those that are known may use the route. Nil: off.
+	Authorization *Authorization `json:"authorization,omitempty"`
+	// How often the route may be used. Nil: off.
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
+	// Facts about the caller for the upstream. Nil: off.
+	ContextInjection *ContextInjection `json:"contextInjection,omitempty"`
+	// Changes of header fields.
+	Headers *HeaderTransforms `json:"headers,omitempty"`
+	// Another path or query for the upstream.
+	Rewrite *Rewrite `json:"rewrite,omitempty"`
 }
 
 // ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
@@ -359,6 +424,27 @@ func (t *RoutePolicy) ApplyDefaults() {
 	}
 	if t.Compression != nil {
 		t.Compression.ApplyDefaults()
+	}
+	if t.SecurityHeaders != nil {
+		t.SecurityHeaders.ApplyDefaults()
+	}
+	if t.Cors != nil {
+		t.Cors.ApplyDefaults()
+	}
+	if t.SignedURL != nil {
+		t.SignedURL.ApplyDefaults()
+	}
+	if t.Auth != nil {
+		t.Auth.ApplyDefaults()
+	}
+	if t.Authorization != nil {
+		t.Authorization.ApplyDefaults()
+	}
+	if t.RateLimit != nil {
+		t.RateLimit.ApplyDefaults()
+	}
+	if t.ContextInjection != nil {
+		t.ContextInjection.ApplyDefaults()
 	}
 }
 
@@ -525,6 +611,187 @@ func (t *RouteLoadShedding) ApplyDefaults() {
 	}
 }
 
+// Auth: who may use the route. With jwt and apiKey both set, a request must pass both. A request that fails is answered 401, or 403 if it is known and not allowed.
+type Auth struct {
+	// Signed tokens (RFC 7519) from an identity provider.
+	Jwt *JWT `json:"jwt,omitempty"`
+	// Keys that this gateway handed out; see gwctl keys.
+	APIKey *APIKeyAuth `json:"apiKey,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Auth) ApplyDefaults() {
+	if t.Jwt == nil {
+		t.Jwt = &JWT{}
+	}
+	t.Jwt.ApplyDefaults()
+	if t.APIKey == nil {
+		t.APIKey = &APIKeyAuth{}
+	}
+	t.APIKey.ApplyDefaults()
+}
+
+// JWT: verification of a bearer token. The fields of one issuer stand here; where tokens of several are taken, they stand in issuers instead.
+type JWT struct {
+	// Issuers whose tokens are taken, each with its own keys; a token is judged by the one that its iss names. In place of issuer and its fields.
+	Issuers []JWTIssuer `json:"issuers,omitempty"`
+	// Roles a token must have, every one of them. Read from the claim "roles": an array of names without a prefix.
+	RequiredRoles []string `json:"requiredRoles,omitempty"`
+	// Scopes a token must have, every one of them. Read from the claims "scope" and "scp": a text with spaces in between, or an array.
+	RequiredScopes []string `json:"requiredScopes,omitempty"`
+	// Permissions a token must have, every one of them. Read from the claims "perms" and "permissions": an array.
+	RequiredPermissions []string `json:"requiredPermissions,omitempty"`
+	// Where the token stands. Absent: the field Authorization with the scheme Bearer (RFC 6750).
+	From *TokenSource `json:"from,omitempty"`
+	// Let requests without a token pass, as nobody. A token that is there must be good. Default: false.
+	Optional bool `json:"optional,omitempty"`
+	// Refuse a token whose jti was used before, until it expires. Every token then needs a jti. Default: false.
+	ReplayProtection bool `json:"replayProtection,omitempty"`
+	// Exact value of the claim iss.
+	Issuer string `json:"issuer,omitempty"`
+	// Value that the claim aud must hold. Either audience or audiences is needed.
+	Audience string `json:"audience,omitempty"`
+	// Values of which the claim aud must hold one.
+	Audiences []string `json:"audiences,omitempty"`
+	// Address of the issuer's key set (RFC 7517).
+	JwksUri string `json:"jwksUri,omitempty"`
+	// Address of the issuer's metadata (OpenID Connect Discovery 1.0), which says where the keys are; its issuer must be this one.
+	OidcDiscoveryURL string `json:"oidcDiscoveryUrl,omitempty"`
+	// A secret shared with the issuer, for the algorithms HS256, HS384 and HS512 only.
+	SecretRef string `json:"secretRef,omitempty"`
+	// Algorithms that are taken. Absent: ES256; with secretRef HS256.
+	Algorithms []string `json:"algorithms,omitempty"`
+	// Value that the header typ must have, compared without regard to case: at+jwt refuses tokens that are no access tokens (RFC 9068). Absent: any but JWE.
+	Type string `json:"type,omitempty"`
+	// How far the issuer's clock may be off. Default: 60.
+	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+	// How long keys are used before they are asked for again, where the answer does not say; from five minutes to a day. Default: 600000.
+	JwksCacheMaxAgeMs *int64 `json:"jwksCacheMaxAgeMs,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *JWT) ApplyDefaults() {
+	for i := range t.Issuers {
+		t.Issuers[i].ApplyDefaults()
+	}
+	if t.ClockSkewSeconds == nil {
+		t.ClockSkewSeconds = new(int64(60))
+	}
+	if t.JwksCacheMaxAgeMs == nil {
+		t.JwksCacheMaxAgeMs = new(int64(600000))
+	}
+}
+
+// JWTIssuer: an issuer of tokens.
+type JWTIssuer struct {
+	// Exact value of the claim iss.
+	Issuer string `json:"issuer,omitempty"`
+	// Value that the claim aud must hold. Either audience or audiences is needed.
+	Audience string `json:"audience,omitempty"`
+	// Values of which the claim aud must hold one.
+	Audiences []string `json:"audiences,omitempty"`
+	// Address of the issuer's key set (RFC 7517).
+	JwksUri string `json:"jwksUri,omitempty"`
+	// Address of the issuer's metadata (OpenID Connect Discovery 1.0), which says where the keys are; its issuer must be this one.
+	OidcDiscoveryURL string `json:"oidcDiscoveryUrl,omitempty"`
+	// A secret shared with the issuer, for the algorithms HS256, HS384 and HS512 only.
+	SecretRef string `json:"secretRef,omitempty"`
+	// Algorithms that are taken. Absent: ES256; with secretRef HS256.
+	Algorithms []string `json:"algorithms,omitempty"`
+	// Value that the header typ must have, compared without regard to case: at+jwt refuses tokens that are no access tokens (RFC 9068). Absent: any but JWE.
+	Type string `json:"type,omitempty"`
+	// How far the issuer's clock may be off. Default: 60.
+	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+	// How long keys are used before they are asked for again, where the answer does not say; from five minutes to a day. Default: 600000.
+	JwksCacheMaxAgeMs *int64 `json:"jwksCacheMaxAgeMs,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *JWTIssuer) ApplyDefaults() {
+	if t.ClockSkewSeconds == nil {
+		t.ClockSkewSeconds = new(int64(60))
+	}
+	if t.JwksCacheMaxAgeMs == nil {
+		t.JwksCacheMaxAgeMs = new(int64(600000))
+	}
+}
+
+// TokenSource: where a request carries a token. One of the fields; the place is removed from the request before it goes upstream unless forward is true.
+type TokenSource struct {
+	// A header field that holds the token alone.
+	Header string `json:"header,omitempty"`
+	// A cookie.
+	Cookie string `json:"cookie,omitempty"`
+	// A query parameter. Addresses end up in logs: use it only where clients can do nothing else, such as for event streams in browsers.
+	Query string `json:"query,omitempty"`
+	// Whether the token goes upstream too. Absent: true for Authorization, false elsewhere.
+	Forward *bool `json:"forward,omitempty"`
+}
+
+// APIKeyAuth: keys that the gateway handed out, as gw_<env>_<id>_<secret>. They live in Redis as hashes; gwctl keys makes, rotates and revokes them.
+type APIKeyAuth struct {
+	// Whether a key is needed; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Header field that holds the key. It is removed from the request before it goes upstream. Default: X-API-Key.
+	Header string `json:"header,omitempty"`
+	// Scopes a key must have, every one of them.
+	RequiredScopes []string `json:"requiredScopes,omitempty"`
+	// Failed tries an address may make in a minute before it is answered 429 without a look at its key. Default: 60.
+	MaxFailuresPerMinute *int64 `json:"maxFailuresPerMinute,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *APIKeyAuth) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	if t.Header == "" {
+		t.Header = "X-API-Key"
+	}
+	if t.MaxFailuresPerMinute == nil {
+		t.MaxFailuresPerMinute = new(int64(60))
+	}
+}
+
+// Authorization: who of those that are known may use the route. Everything that is set must hold.
+type Authorization struct {
+	// Roles of the caller.
+	Roles *Grants `json:"roles,omitempty"`
+	// Scopes of the caller: those of the token and of the API key together.
+	Scopes *Grants `json:"scopes,omitempty"`
+	// Permissions of the caller.
+	Permissions *Grants `json:"permissions,omitempty"`
+	// Expressions of CEL (Common Expression Language), each of which must be true. They may use claims, principal, key, request and params; see the manual of this policy.
+	Conditions []Condition `json:"conditions,omitempty"`
+	// Only log and count what would be refused. Default: false.
+	Shadow bool `json:"shadow,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Authorization) ApplyDefaults() {
+}
+
+// Grants: what a caller must have.
+type Grants struct {
+	// Every one of these.
+	All []string `json:"all,omitempty"`
+	// At least one of these.
+	Any []string `json:"any,omitempty"`
+}
+
+// Condition: a condition with a name.
+type Condition struct {
+	// Name of the condition, for logs and metrics.
+	ID string `json:"id"`
+	// Expression of CEL that is true or false.
+	When string `json:"when"`
+}
+
 // Compression: compression of responses that the upstream sends uncompressed, for clients that accept it. Streams of events and ranges are left alone.
 type Compression struct {
 	// Whether responses are compressed; false switches off what a lower layer has. Default: true.
@@ -552,6 +819,293 @@ func (t *Compression) ApplyDefaults() {
 	if t.Types == nil {
 		t.Types = []string{"text/*", "application/json", "application/problem+json", "application/ld+json", "application/javascript", "application/manifest+json", "application/xml", "application/xhtml+xml", "application/rss+xml", "application/atom+xml", "application/wasm", "image/svg+xml", "font/ttf", "font/otf"}
 	}
+}
+
+// IPRules: which addresses may use the route. The address is the client's, as told by trusted proxies; see gateway.trustedProxies.
+type IPRules struct {
+	// Networks that may. Absent: all that are not denied.
+	Allow []string `json:"allow,omitempty"`
+	// Networks that may not. A denied address inside an allowed network is denied, and the other way round: deny wins.
+	Deny []string `json:"deny,omitempty"`
+}
+
+// SignedURL: addresses that carry their own permission: gwctl sign-url makes them. A request without a good signature is answered 403.
+type SignedURL struct {
+	// Whether a signature is needed; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Keys that signatures are made with, by their id: two while one replaces the other.
+	Keys []SigningKey `json:"keys"`
+	// How far the clocks may be apart. Default: 30.
+	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+	// The longest time a signature may still be valid. Absent: any.
+	MaxLifetime *Duration `json:"maxLifetime,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *SignedURL) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	if t.ClockSkewSeconds == nil {
+		t.ClockSkewSeconds = new(int64(30))
+	}
+}
+
+// SigningKey: a key for signed URLs.
+type SigningKey struct {
+	// Id of the key, as signatures name it.
+	ID string `json:"id"`
+	// The key: at least 32 bytes.
+	SecretRef string `json:"secretRef"`
+}
+
+// CORS: cross-origin requests (the Fetch standard). Preflight requests are answered by the gateway.
+type CORS struct {
+	// Whether the gateway answers for the upstream; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Origins that may read responses: exact, with "*." in front of the host for every subdomain, or "*" alone for all.
+	AllowOrigins []string `json:"allowOrigins"`
+	// Methods they may use. Absent: those of the route's matcher, or GET, HEAD and POST if it has none.
+	AllowMethods []string `json:"allowMethods,omitempty"`
+	// Header fields they may send beside the harmless ones.
+	AllowHeaders []string `json:"allowHeaders,omitempty"`
+	// Header fields of responses they may read beside the harmless ones.
+	ExposeHeaders []string `json:"exposeHeaders,omitempty"`
+	// Whether requests may carry cookies and other credentials. Not together with the origin "*". Default: false.
+	AllowCredentials bool `json:"allowCredentials,omitempty"`
+	// How long browsers may remember the answer to a preflight request. Default: 10m.
+	MaxAge *Duration `json:"maxAge,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *CORS) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	if t.MaxAge == nil {
+		t.MaxAge = new(Duration(600000))
+	}
+}
+
+// SecurityHeaders: header fields that tell browsers to be careful. Each is set on every response of the route, also on refusals; off leaves the upstream's alone.
+type SecurityHeaders struct {
+	// Whether they are set; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Strict-Transport-Security (RFC 6797), on requests that came over TLS. Default: max-age=31536000; includeSubDomains.
+	StrictTransportSecurity string `json:"strictTransportSecurity,omitempty"`
+	// X-Content-Type-Options. Default: nosniff.
+	ContentTypeOptions string `json:"contentTypeOptions,omitempty"`
+	// X-Frame-Options. Default: DENY.
+	FrameOptions string `json:"frameOptions,omitempty"`
+	// Referrer-Policy. Default: no-referrer.
+	ReferrerPolicy string `json:"referrerPolicy,omitempty"`
+	// Content-Security-Policy. Nil: the upstream's.
+	ContentSecurityPolicy string `json:"contentSecurityPolicy,omitempty"`
+	// Permissions-Policy. Nil: the upstream's.
+	PermissionsPolicy string `json:"permissionsPolicy,omitempty"`
+	// Cross-Origin-Opener-Policy. Nil: the upstream's.
+	CrossOriginOpenerPolicy string `json:"crossOriginOpenerPolicy,omitempty"`
+	// Cross-Origin-Resource-Policy. Nil: the upstream's.
+	CrossOriginResourcePolicy string `json:"crossOriginResourcePolicy,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *SecurityHeaders) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	if t.StrictTransportSecurity == "" {
+		t.StrictTransportSecurity = "max-age=31536000; includeSubDomains"
+	}
+	if t.ContentTypeOptions == "" {
+		t.ContentTypeOptions = "nosniff"
+	}
+	if t.FrameOptions == "" {
+		t.FrameOptions = "DENY"
+	}
+	if t.ReferrerPolicy == "" {
+		t.ReferrerPolicy = "no-referrer"
+	}
+}
+
+// ContentType: media types that the route takes as a request body. Others are answered 415.
+type ContentType struct {
+	// Media types, without parameters; "/*" at the end for all of a kind.
+	Allow []string `json:"allow"`
+}
+
+// RateLimit: how often the route may be used. Counted in Redis for all gateways together. More is answered 429 with Retry-After. The fields of one limit stand here; where there are several, they stand in limits instead, and a request must pass all of them.
+type RateLimit struct {
+	// Whether requests are limited; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Several limits. In place of tokensPerInterval and its fields.
+	Limits []Limit `json:"limits,omitempty"`
+	// What happens while Redis is away. local: each gateway counts by itself, with its share of the limit. open: no limit. closed: 503. Default: local.
+	OnError string `json:"onError,omitempty"`
+	// Gateways that share the limit, for onError local and where nobody can count them. Default: 1.
+	Replicas *int64 `json:"replicas,omitempty"`
+	// Header fields of responses. standard: RateLimit-Policy and RateLimit (IETF draft); legacy: X-RateLimit-Limit, -Remaining and -Reset; none. Default: standard.
+	Headers string `json:"headers,omitempty"`
+	// Only count and log what would be refused. Default: false.
+	Shadow bool `json:"shadow,omitempty"`
+	// Tokens for each interval. A request takes one, unless cost says otherwise.
+	TokensPerInterval *int64 `json:"tokensPerInterval,omitempty"`
+	// The interval, in milliseconds.
+	IntervalMs *int64 `json:"intervalMs,omitempty"`
+	// Tokens that can be saved up. Absent: tokensPerInterval.
+	Burst *int64 `json:"burst,omitempty"`
+	// Who shares the bucket: the parts together are its name. Absent: user if the route has auth.jwt, else key if it has auth.apiKey, else ip.
+	Key []string `json:"key,omitempty"`
+	// Whose bucket it is. route: each route has its own. A name: every limit with this name and the same numbers has the same. Nil: the route.
+	Scope string `json:"scope,omitempty"`
+	// Tokens a request takes. Default: 1.
+	Cost *int64 `json:"cost,omitempty"`
+	// Share of the burst that each gateway may take from Redis at once, and hand out by itself: fewer questions for less exactness. The sum admitted can be over the limit by no more than this share for each gateway. 0 asks for every request. Default: 0.
+	LocalPercent *int64 `json:"localPercent,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *RateLimit) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+	for i := range t.Limits {
+		t.Limits[i].ApplyDefaults()
+	}
+	if t.OnError == "" {
+		t.OnError = "local"
+	}
+	if t.Replicas == nil {
+		t.Replicas = new(int64(1))
+	}
+	if t.Headers == "" {
+		t.Headers = "standard"
+	}
+	if t.Cost == nil {
+		t.Cost = new(int64(1))
+	}
+	if t.LocalPercent == nil {
+		t.LocalPercent = new(int64(0))
+	}
+}
+
+// Limit: one of several limits.
+type Limit struct {
+	// Name of the limit, for response headers and metrics.
+	ID string `json:"id"`
+	// Tokens for each interval. A request takes one, unless cost says otherwise.
+	TokensPerInterval *int64 `json:"tokensPerInterval,omitempty"`
+	// The interval, in milliseconds.
+	IntervalMs *int64 `json:"intervalMs,omitempty"`
+	// Tokens that can be saved up. Absent: tokensPerInterval.
+	Burst *int64 `json:"burst,omitempty"`
+	// Who shares the bucket: the parts together are its name. Absent: user if the route has auth.jwt, else key if it has auth.apiKey, else ip.
+	Key []string `json:"key,omitempty"`
+	// Whose bucket it is. route: each route has its own. A name: every limit with this name and the same numbers has the same. Nil: the route.
+	Scope string `json:"scope,omitempty"`
+	// Tokens a request takes. Default: 1.
+	Cost *int64 `json:"cost,omitempty"`
+	// Share of the burst that each gateway may take from Redis at once, and hand out by itself: fewer questions for less exactness. The sum admitted can be over the limit by no more than this share for each gateway. 0 asks for every request. Default: 0.
+	LocalPercent *int64 `json:"localPercent,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Limit) ApplyDefaults() {
+	if t.Cost == nil {
+		t.Cost = new(int64(1))
+	}
+	if t.LocalPercent == nil {
+		t.LocalPercent = new(int64(0))
+	}
+}
+
+// ContextInjection: facts about the caller for the upstream, as header fields. What a client sends under these names is removed, whether or not somebody is known.
+type ContextInjection struct {
+	// Claims of the token by the header field they go into; "a.b" reaches into an object.
+	Claims map[string]string `json:"claims,omitempty"`
+	// How a list is written. comma: joined with commas, an element that holds one is refused. json: a JSON array. base64: that in base64url. Default: comma.
+	Lists string `json:"lists,omitempty"`
+	// A token signed by the gateway with everything it knows about the caller, in place of trust in loose fields. Nil: off.
+	IdentityToken *IdentityToken `json:"identityToken,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *ContextInjection) ApplyDefaults() {
+	if t.Lists == "" {
+		t.Lists = "comma"
+	}
+	if t.IdentityToken != nil {
+		t.IdentityToken.ApplyDefaults()
+	}
+}
+
+// IdentityToken: a token that the gateway signs for the upstream: who the caller is, for one minute.
+type IdentityToken struct {
+	// Header field of the token. Default: X-Gateway-Identity.
+	Header string `json:"header,omitempty"`
+	// The key: 32 bytes or more, for HS256; or a private key of P-256 (PEM), for ES256.
+	SecretRef string `json:"secretRef"`
+	// Id of the key, in the token's header.
+	KeyID string `json:"keyId,omitempty"`
+	// Claim aud of the token. Absent: the id of the upstream.
+	Audience string `json:"audience,omitempty"`
+	// How long it is valid. Default: 1m.
+	Lifetime *Duration `json:"lifetime,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *IdentityToken) ApplyDefaults() {
+	if t.Header == "" {
+		t.Header = "X-Gateway-Identity"
+	}
+	if t.Lifetime == nil {
+		t.Lifetime = new(Duration(60000))
+	}
+}
+
+// HeaderTransforms: changes of header fields. Values may hold ${...}: params.<name>, claims.<path>, request.id, request.method, request.host, request.path, client.ip, route.id; what is absent is "".
+type HeaderTransforms struct {
+	// Of the request, before it goes upstream.
+	Request *HeaderEdits `json:"request,omitempty"`
+	// Of the response, before it goes to the client.
+	Response *HeaderEdits `json:"response,omitempty"`
+}
+
+// HeaderEdits: changes of header fields, in this order.
+type HeaderEdits struct {
+	// Fields that are removed.
+	Remove []string `json:"remove,omitempty"`
+	// Fields that are set, in place of those that are there.
+	Set map[string]string `json:"set,omitempty"`
+	// Fields that are added to those that are there.
+	Add map[string]string `json:"add,omitempty"`
+}
+
+// Rewrite: another path or query for the upstream. Matching and every other policy have seen the original.
+type Rewrite struct {
+	// The new path; ${params.<name>} stands for a capture of the matcher, ${params.rest} for what its /* stands for.
+	Path string `json:"path,omitempty"`
+	// A prefix that is cut off the path.
+	StripPrefix string `json:"stripPrefix,omitempty"`
+	// A prefix that is put before the path, after stripPrefix.
+	AddPrefix string `json:"addPrefix,omitempty"`
+	// Changes of query parameters.
+	Query *QueryEdits `json:"query,omitempty"`
+}
+
+// QueryEdits: changes of query parameters, in this order.
+type QueryEdits struct {
+	// Parameters that are removed.
+	Remove []string `json:"remove,omitempty"`
+	// Parameters that are set, in place of those that are there.
+	Set map[string]string `json:"set,omitempty"`
 }
 
 // Route: a route sends the requests it matches to a target, through its policies.
@@ -1127,10 +1681,42 @@ func Defaults() []Default {
 		{Def: "CircuitBreaker", Field: "maxOpenFor", Value: "5m"},
 		{Def: "CircuitBreaker", Field: "halfOpenFor", Value: "10s"},
 		{Def: "RouteLoadShedding", Field: "priority", Value: "normal"},
+		{Def: "JWT", Field: "optional", Value: "false"},
+		{Def: "JWT", Field: "replayProtection", Value: "false"},
+		{Def: "JWT", Field: "clockSkewSeconds", Value: "60"},
+		{Def: "JWT", Field: "jwksCacheMaxAgeMs", Value: "600000"},
+		{Def: "JWTIssuer", Field: "clockSkewSeconds", Value: "60"},
+		{Def: "JWTIssuer", Field: "jwksCacheMaxAgeMs", Value: "600000"},
+		{Def: "APIKeyAuth", Field: "enabled", Value: "true"},
+		{Def: "APIKeyAuth", Field: "header", Value: "X-API-Key"},
+		{Def: "APIKeyAuth", Field: "maxFailuresPerMinute", Value: "60"},
+		{Def: "Authorization", Field: "shadow", Value: "false"},
 		{Def: "Compression", Field: "enabled", Value: "true"},
 		{Def: "Compression", Field: "algorithms", Value: "[zstd, gzip]"},
 		{Def: "Compression", Field: "minBytes", Value: "1KiB"},
 		{Def: "Compression", Field: "types", Value: "[text/*, application/json, application/problem+json, application/ld+json, application/javascript, application/manifest+json, application/xml, application/xhtml+xml, application/rss+xml, application/atom+xml, application/wasm, image/svg+xml, font/ttf, font/otf]"},
+		{Def: "SignedURL", Field: "enabled", Value: "true"},
+		{Def: "SignedURL", Field: "clockSkewSeconds", Value: "30"},
+		{Def: "CORS", Field: "enabled", Value: "true"},
+		{Def: "CORS", Field: "allowCredentials", Value: "false"},
+		{Def: "CORS", Field: "maxAge", Value: "10m"},
+		{Def: "SecurityHeaders", Field: "enabled", Value: "true"},
+		{Def: "SecurityHeaders", Field: "strictTransportSecurity", Value: "max-age=31536000; includeSubDomains"},
+		{Def: "SecurityHeaders", Field: "contentTypeOptions", Value: "nosniff"},
+		{Def: "SecurityHeaders", Field: "frameOptions", Value: "DENY"},
+		{Def: "SecurityHeaders", Field: "referrerPolicy", Value: "no-referrer"},
+		{Def: "RateLimit", Field: "enabled", Value: "true"},
+		{Def: "RateLimit", Field: "onError", Value: "local"},
+		{Def: "RateLimit", Field: "replicas", Value: "1"},
+		{Def: "RateLimit", Field: "headers", Value: "standard"},
+		{Def: "RateLimit", Field: "shadow", Value: "false"},
+		{Def: "RateLimit", Field: "cost", Value: "1"},
+		{Def: "RateLimit", Field: "localPercent", Value: "0"},
+		{Def: "Limit", Field: "cost", Value: "1"},
+		{Def: "Limit", Field: "localPercent", Value: "0"},
+		{Def: "ContextInjection", Field: "lists", Value: "comma"},
+		{Def: "IdentityToken", Field: "header", Value: "X-Gateway-Identity"},
+		{Def: "IdentityToken", Field: "lifetime", Value: "1m"},
 		{Def: "Tenant", Field: "allowPrivateAddresses", Value: "false"},
 		{Def: "UpstreamTLS", Field: "minVersion", Value: "\"1.2\""},
 		{Def: "UpstreamTLS", Field: "skipVerify", Value: "false"},
@@ -1179,30 +1765,8 @@ func Defaults() []Default {
 // Planned lists the names the gateway knows and does not have in this version.
 func Planned() []PlannedName {
 	return []PlannedName{
-		{Where: "Policy", Name: "auth", What: "authentication with JWT and API keys"},
-		{Where: "RoutePolicy", Name: "auth", What: "authentication with JWT and API keys"},
-		{Where: "Policy", Name: "authorization", What: "authorisation by role, scope and permission"},
-		{Where: "RoutePolicy", Name: "authorization", What: "authorisation by role, scope and permission"},
-		{Where: "Policy", Name: "rateLimit", What: "rate limits"},
-		{Where: "RoutePolicy", Name: "rateLimit", What: "rate limits"},
-		{Where: "Policy", Name: "cors", What: "cross-origin requests"},
-		{Where: "RoutePolicy", Name: "cors", What: "cross-origin requests"},
-		{Where: "Policy", Name: "ip", What: "allow and deny lists of addresses"},
-		{Where: "RoutePolicy", Name: "ip", What: "allow and deny lists of addresses"},
-		{Where: "Policy", Name: "signedUrl", What: "signed URLs"},
-		{Where: "RoutePolicy", Name: "signedUrl", What: "signed URLs"},
-		{Where: "Policy", Name: "securityHeaders", What: "security headers"},
-		{Where: "RoutePolicy", Name: "securityHeaders", What: "security headers"},
 		{Where: "Policy", Name: "waf", What: "the web application firewall"},
 		{Where: "RoutePolicy", Name: "waf", What: "the web application firewall"},
-		{Where: "Policy", Name: "headers", What: "header transforms"},
-		{Where: "RoutePolicy", Name: "headers", What: "header transforms"},
-		{Where: "Policy", Name: "transforms", What: "request and response transforms"},
-		{Where: "RoutePolicy", Name: "transforms", What: "request and response transforms"},
-		{Where: "Policy", Name: "rewrite", What: "path rewriting"},
-		{Where: "RoutePolicy", Name: "rewrite", What: "path rewriting"},
-		{Where: "Policy", Name: "contextInjection", What: "claims as headers"},
-		{Where: "RoutePolicy", Name: "contextInjection", What: "claims as headers"},
 		{Where: "Policy", Name: "credentials", What: "credentials for upstreams"},
 		{Where: "RoutePolicy", Name: "credentials", What: "credentials for upstreams"},
 		{Where: "Policy", Name: "streaming", What: "settings of streams"},
@@ -1300,8 +1864,52 @@ func newOf(def string) any {
 		return new(CircuitBreaker)
 	case "RouteLoadShedding":
 		return new(RouteLoadShedding)
+	case "Auth":
+		return new(Auth)
+	case "JWT":
+		return new(JWT)
+	case "JWTIssuer":
+		return new(JWTIssuer)
+	case "TokenSource":
+		return new(TokenSource)
+	case "APIKeyAuth":
+		return new(APIKeyAuth)
+	case "Authorization":
+		return new(Authorization)
+	case "Grants":
+		return new(Grants)
+	case "Condition":
+		return new(Condition)
 	case "Compression":
 		return new(Compression)
+	case "IPRules":
+		return new(IPRules)
+	case "SignedURL":
+		return new(SignedURL)
+	case "SigningKey":
+		return new(SigningKey)
+	case "CORS":
+		return new(CORS)
+	case "SecurityHeaders":
+		return new(SecurityHeaders)
+	case "ContentType":
+		return new(ContentType)
+	case "RateLimit":
+		return new(RateLimit)
+	case "Limit":
+		return new(Limit)
+	case "ContextInjection":
+		return new(ContextInjection)
+	case "IdentityToken":
+		return new(IdentityToken)
+	case "HeaderTransforms":
+		return new(HeaderTransforms)
+	case "HeaderEdits":
+		return new(HeaderEdits)
+	case "Rewrite":
+		return new(Rewrite)
+	case "QueryEdits":
+		return new(QueryEdits)
 	case "Route":
 		return new(Route)
 	case "Matcher":
