@@ -23,6 +23,9 @@ type Env struct {
 	Secrets Secrets
 	KeySets KeySets
 	State   State // nil: this gateway shares nothing with others, and a policy that needs it cannot be built
+
+	// Pepper is what the secrets of API keys are hashed under; nil: gwrun was given none, and no key can be judged.
+	Pepper []byte
 }
 
 // ErrNoState says that a policy needs state that gateways share, and gwrun was started without.
