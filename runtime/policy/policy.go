@@ -46,6 +46,7 @@ type Exchange struct {
 
 	Principal *Principal // who the verified token speaks of; nil: nobody
 	Key       *Key       // the API key that was accepted; nil: none
+	Limits    []Limited  // the limits that the request was counted in
 
 	// MaxBody bounds the request body in bytes. The engine enforces it while reading.
 	MaxBody int64
@@ -62,6 +63,15 @@ type Route struct {
 	ID      string
 	Pattern string
 	Tenant  string
+}
+
+// Limited is where a request left a limit.
+type Limited struct {
+	ID        string
+	Quota     int64         // tokens for each window
+	Window    time.Duration
+	Remaining int64         // tokens left
+	Reset     time.Duration // until the bucket is full again
 }
 
 // Param is one path capture.
