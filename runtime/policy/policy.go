@@ -68,7 +68,7 @@ type Route struct {
 // Limited is where a request left a limit.
 type Limited struct {
 	ID        string
-	Quota     int64         // tokens for each window
+	Quota     int64 // tokens for each window
 	Window    time.Duration
 	Remaining int64         // tokens left
 	Reset     time.Duration // until the bucket is full again
