@@ -21,6 +21,7 @@ import (
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/engine"
 	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/keyset"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/secret"
 	"github.com/suuupra/gateway/runtime/snapshot"
@@ -74,6 +75,9 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		Metrics: s.metrics, Log: log, Build: about, Instance: instance(), Transport: collectorTransport(),
 	})
 	s.access = telemetry.NewAccessLog(o.out, o.colour, s.metrics, log)
+	if err := s.metrics.Policies(toolchain.Kinds()); err != nil {
+		return nil, err
+	}
 	s.secrets = secret.New(log)
 	s.status = &status{started: time.Now(), mode: c.Sync}
 	s.own = admin.New(admin.Options{
@@ -90,11 +94,17 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now,
 		Builder: &snapshot.Builder{
 			Kinds: toolchain.Kinds(), Targets: toolchain.Targets(), Shared: snapshot.NewShared(), Metrics: s.metrics, Tracers: s.tracers,
-			Env: policy.Env{Log: log, Now: time.Now}, Certificates: s.certificates(), Upstreams: upstream.Env{Secret: s.secrets.Get},
+			Env: s.policies(), Certificates: s.certificates(), Upstreams: upstream.Env{Secret: s.secrets.Get},
 		},
 	})
 	s.status.activator = s.activator
 	return s, nil
+}
+
+// policies is what policies may reach.
+func (s *station) policies() policy.Env {
+	keys := keyset.New(keyset.Env{Log: s.log, Metrics: s.metrics, Now: time.Now, Client: keyset.Client})
+	return policy.Env{Log: s.log, Now: time.Now, Secrets: s.secrets, KeySets: keys}
 }
 
 // collectorTransport carries traces to the collector that the base configuration names: it may be next door, but never a

@@ -35,6 +35,7 @@ var libraries = []library{
 	{path: "k8s.io/apimachinery", in: []string{"runtime/discovery/kubernetes"}, why: "what its types are made of"},
 	{path: "k8s.io/client-go", in: []string{"runtime/discovery/kubernetes"}, why: "Kubernetes' own client: credentials, lists, watches"},
 	{path: "github.com/klauspost/compress", in: []string{"runtime/policy/compression"}, single: true, why: "zstd, and a gzip that costs half"},
+	{path: "github.com/google/cel-go", in: []string{"runtime/policy/authorization"}, single: true, why: "conditions in a language that is typed, bounded in cost, and known from Kubernetes and Envoy"},
 	{path: "google.golang.org/grpc", in: []string{}, why: "gRPC clients and servers, for tests"},
 	{path: "golang.org/x/net/http/httpguts", in: []string{"runtime/upstream"}, single: true, why: "which names HTTP/2 may announce as trailers, as net/http's transport has it"},
 	{path: "golang.org/x/net/http2", in: []string{"runtime/engine/...", "runtime/upstream/..."}, why: "HTTP/2 framing"},

@@ -94,6 +94,20 @@ func (t *Token) read(h map[string]any) error {
 	return nil
 }
 
+// UnverifiedIssuer is what the token says of its issuer: good for choosing whose keys to verify it with, and for nothing else. Whoever
+// does so compares the iss of the verified claims again.
+func (t *Token) UnverifiedIssuer() (string, error) {
+	claims, err := Object(t.payload)
+	if err != nil {
+		return "", malformed("the claims: %s", err)
+	}
+	issuer, ok := claims["iss"].(string)
+	if !ok {
+		return "", malformed("its iss is no text")
+	}
+	return issuer, nil
+}
+
 // maxName bounds names in headers and keys, in bytes.
 const maxName = 256
 

@@ -71,6 +71,9 @@ type KeySet interface {
 	// Keys returns the keys to verify a token with that names the key id (empty: none). If the issuer's keys are not known, or none has
 	// that id, it may ask the issuer first, as often as is decent. ErrKeysAway: there are none, and never were.
 	Keys(ctx context.Context, id string) (*jose.Set, error)
+	// Current is the keys that are at hand and may be used; nil if there are none. It asks nobody. While an issuer's keys stay the
+	// same, so does the pointer.
+	Current() *jose.Set
 	Close() error
 }
 

@@ -141,4 +141,16 @@ var referenceCodes = []Explanation{
 		Fix: "give the name in their certificates as tls.sni",
 		Bad: "discovery: { kubernetes: { namespace: shop, service: users } }\nscheme: https", Good: "discovery: { kubernetes: { namespace: shop, service: users } }\nscheme: https\ntls: { sni: users.shop.svc, ca: file:/etc/gwrun/ca.pem }",
 	},
+	{
+		Code: "GW3060", Title: "a condition that does not compile",
+		Why: "a condition that cannot be judged lets nobody pass, or everybody",
+		Fix: "use the names that the hint lists, and make it true or false; claims are known only at run time: has(claims.tenant) tells whether there is one",
+		Bad: "conditions: [{ id: own, when: \"claim.tenant == params.tenant\" }]", Good: "conditions: [{ id: own, when: \"claims.tenant == params.tenant\" }]",
+	},
+	{
+		Code: "GW3061", Title: "keys that come in the clear",
+		Why: "whoever stands between the gateway and the issuer can put in keys of their own, and then make tokens for anybody",
+		Fix: "write https; inside one machine or an encrypted network it can stay",
+		Bad: "auth: { jwt: { issuer: https://id.example.com, audience: api, jwksUri: \"http://id.example.com/jwks.json\" } }", Good: "auth: { jwt: { issuer: https://id.example.com, audience: api, jwksUri: \"https://id.example.com/jwks.json\" } }",
+	},
 }

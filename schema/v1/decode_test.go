@@ -177,7 +177,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"timeout: soon", &RoutePolicy{}, `1:10 GW2111 timeout is "soon", must be a duration: whole milliseconds, or text such as "10s", "500ms" or "1m30s"`},
 		{"timeout: null", &RoutePolicy{}, `1:10 GW2101 timeout is empty, must be a duration: whole milliseconds, or text such as "10s", "500ms" or "1m30s" (give it a value, or leave the field out)`},
 		{"bodyLimit: { maxBytes: 1MB }", &RoutePolicy{}, `1:24 GW2112 maxBytes is "1MB", must be a size: whole bytes, or text such as "64KiB" or "10MiB" (did you mean "1MiB"?)`},
-		{"auth: {}", &RoutePolicy{}, `1:1 GW2033 auth is known, but not available in this version (authentication with JWT and API keys)`},
+		{"waf: {}", &RoutePolicy{}, `1:1 GW2033 waf is known, but not available in this version (the web application firewall)`},
 		{"id: 1", &Route{}, `1:5 GW2101 id is 1, must be a string (put it in quotes: "1")`},
 	}
 	for _, tt := range tests {

@@ -62,7 +62,7 @@ func mistakes() []mistake {
 		{"a size with a decimal unit", "Route", matcher + "policy: { bodyLimit: { maxBytes: 10MB } }" + target},
 		{"a size with half a unit", "Route", matcher + "policy: { bodyLimit: { maxBytes: 10k } }" + target},
 		{"a size too large", "Route", matcher + "policy: { bodyLimit: { maxBytes: 2048GiB } }" + target},
-		{"a policy that is planned", "Route", matcher + "policy: { rateLimit: { enabled: true, tokensPerInterval: 60, intervalMs: 60000 } }" + target},
+		{"a policy that is planned", "Route", matcher + "policy: { waf: { mode: detect } }" + target},
 		{"a planned policy misspelt", "Route", matcher + "policy: { ratelimit: {} }" + target},
 		{"use twice", "Route", matcher + "use: [a, b, a]" + target},
 		{"several mistakes at once", "Route", "id: users api\nmatcher: { path: /users, methods: [get], colour: red }\ntarget: { type: http, url: \"ftp://users\" }\npolicy: { timeout: soon, cors: {} }"},

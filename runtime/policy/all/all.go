@@ -4,8 +4,10 @@ package all
 
 import (
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/policy/authorization"
 	"github.com/suuupra/gateway/runtime/policy/bodylimit"
 	"github.com/suuupra/gateway/runtime/policy/compression"
+	"github.com/suuupra/gateway/runtime/policy/jwt"
 )
 
 // Kinds returns every policy kind in the order in which requests meet them.
@@ -13,5 +15,7 @@ func Kinds() []policy.Kind {
 	return []policy.Kind{
 		bodylimit.Kind,
 		compression.Kind,
+		jwt.Kind,
+		authorization.Kind,
 	}
 }
