@@ -184,6 +184,11 @@ func (g *Gateway) identify(s *snapshot.Snapshot, x *exchange) (host string, reje
 // match finds the route.
 func (g *Gateway) match(s *snapshot.Snapshot, x *exchange, host string) (*snapshot.Route, *policy.Reject) {
 	r := x.Request
+	if r.Method == "OPTIONS" {
+		if route := g.preflight(s, x, host); route != nil {
+			return route, nil
+		}
+	}
 	route, res := s.Lookup(r.Method, host, x.Path, x.RawQuery, &r.Header, x.params[:0])
 	switch {
 	case res.Outcome == router.Found:
@@ -192,9 +197,6 @@ func (g *Gateway) match(s *snapshot.Snapshot, x *exchange, host string) (*snapsh
 	case s.IsEmpty():
 		return nil, &policy.Reject{Status: 503, Code: "no_configuration", Detail: "the gateway has not activated a configuration yet"}
 	case res.Outcome == router.MethodNotAllowed:
-		if route := g.preflight(s, x, host); route != nil {
-			return route, nil
-		}
 		return nil, &policy.Reject{
 			Status: 405, Code: "method_not_allowed", Detail: "no route takes this method on this path; allowed: " + res.Allow,
 			Header: []httpmsg.Field{{Name: "Allow", Value: res.Allow}},
@@ -203,11 +205,12 @@ func (g *Gateway) match(s *snapshot.Snapshot, x *exchange, host string) (*snapsh
 	return nil, &policy.Reject{Status: 404, Code: "no_route", Detail: "no route takes this request"}
 }
 
-// preflight finds the route that a preflight request asks about, if it has a policy that answers such requests.
+// preflight finds the route that a preflight request asks about, if it has a policy that answers such requests. It goes before a route
+// that takes OPTIONS: the browser asks about the other one.
 func (g *Gateway) preflight(s *snapshot.Snapshot, x *exchange, host string) *snapshot.Route {
 	r := x.Request
 	asks := r.Header.Get("Access-Control-Request-Method")
-	if r.Method != "OPTIONS" || asks == "" || r.Header.Get("Origin") == "" {
+	if asks == "" || r.Header.Get("Origin") == "" {
 		return nil
 	}
 	route, res := s.Lookup(asks, host, x.Path, x.RawQuery, &r.Header, x.params[:0])

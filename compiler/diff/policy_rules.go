@@ -27,7 +27,7 @@ var classes = map[string]class{
 
 	"authorization": guard, "authorisation": guard, "rbac": guard, "acl": guard, "opa": guard, "cel": guard, "ip": guard,
 	"ipfilter": guard, "geo": guard, "waf": guard, "cors": guard, "csrf": guard, "bot": guard, "validation": guard,
-	"securityheaders": guard, "audit": guard, "promptguard": guard, "contentfilter": guard, "redaction": guard, "dlp": guard,
+	"securityheaders": guard, "contenttype": guard, "audit": guard, "promptguard": guard, "contentfilter": guard, "redaction": guard, "dlp": guard,
 
 	"bodylimit": bound, "ratelimit": bound, "concurrency": bound, "concurrencylimit": bound, "loadshedding": bound,
 	"throttle": bound, "circuitbreaker": bound,
@@ -95,10 +95,10 @@ var rules = map[string]rule{
 	"allowHeaders": {accepts, protecting}, "allowedHeaders": {accepts, protecting}, "exposedHeaders": {accepts, protecting},
 	"excludedRules": {accepts, protecting}, "exclude": {accepts, protecting}, "trustDomain": {accepts, protecting},
 
-	"jwksUri": {source, nil}, "oidcDiscoveryUrl": {source, nil}, "introspectionUrl": {source, nil}, "keySet": {source, protecting},
+	"jwksUri": {source, nil}, "oidcDiscoveryUrl": {source, nil}, "introspectionUrl": {source, nil}, "secretRef": {source, nil}, "keySet": {source, protecting},
 
 	"clockSkew": {ceiling, protecting}, "clockSkewSeconds": {ceiling, protecting}, "clockSkewMs": {ceiling, protecting},
-	"leeway": {ceiling, protecting}, "maxAge": {ceiling, []class{authenticate}}, "maxTokenAge": {ceiling, protecting},
+	"leeway": {ceiling, protecting}, "maxAge": {ceiling, []class{authenticate}}, "maxTokenAge": {ceiling, protecting}, "maxLifetimeMs": {ceiling, protecting},
 	"anomalyThreshold": {ceiling, protecting}, "paranoiaLevel": {floor, protecting}, "paranoia": {floor, protecting},
 
 	"enabled": {lock, nil}, "required": {lock, protecting}, "verify": {lock, protecting}, "requireExp": {lock, protecting},

@@ -77,7 +77,7 @@ func TestIdentityProvider(t *testing.T) {
 	}
 	provider.Keys("third", "second")
 	third := provider.Token("ann", "user.read")
-	for end := time.Now().Add(2 * patience); asks(third) != pass; time.Sleep(time.Second) { // an issuer is asked twice a minute at the most
+	for end := time.Now().Add(2 * patience); asks(third) != pass; <-time.After(time.Second) { // an issuer is asked twice a minute at the most
 		if time.Now().After(end) {
 			t.Fatal("the next new key is not asked for")
 		}

@@ -141,7 +141,7 @@ func (w *walker) network(n *schema.Node, where *loc) {
 		d := at("GW2123", n, where, "%s is %s, which has bits set behind the prefix", where.short(), shown(n))
 		d.Hint = fmt.Sprintf("write %s for the network, or %s for the one address", p.Masked(), p.Addr())
 		w.diags.Add(d)
-	case p.Bits() == 0:
+	case p.Bits() == 0 && where.up != nil && (where.up.name == "trustedProxies" || where.up.name == "from"):
 		d := at("GW2124", n, where, "%s is %s: every client may then claim any address", where.short(), shown(n))
 		d.Severity = diag.Warning
 		d.Hint = "name the networks of the proxies in front of the gateway"

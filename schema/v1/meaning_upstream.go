@@ -84,9 +84,9 @@ func (w *walker) headerName(n *schema.Node, where *loc) {
 		return
 	}
 	d := diag.Diagnostic{Code: "GW2127", Pos: n.Pos, Width: max(n.Width, 1), Path: where.String()}
-	d.Message = fmt.Sprintf("no hash is made of the header %s, which belongs to one connection", quoted(n.Str))
+	d.Message = fmt.Sprintf("%s names the header %s, which belongs to one connection", where.short(), quoted(n.Str))
 	if lower == "host" {
-		d.Message = "no hash is made of the header Host"
+		d.Message = where.short() + " names the header Host, of which the gateway decides"
 		d.Hint = "give each host an upstream of its own"
 	}
 	w.diags.Add(d)

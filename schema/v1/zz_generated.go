@@ -889,7 +889,7 @@ func (t *CORS) ApplyDefaults() {
 	}
 }
 
-// SecurityHeaders: header fields that tell browsers to be careful. Each is set on every response of the route, also on refusals; off leaves the upstream's alone.
+// SecurityHeaders: header fields that tell browsers to be careful. Each is set on every response of the route, also on refusals; the word upstream leaves the upstream's alone.
 type SecurityHeaders struct {
 	// Whether they are set; false switches off what a lower layer has. Default: true.
 	Enabled *bool `json:"enabled,omitempty"`

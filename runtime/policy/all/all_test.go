@@ -1,11 +1,6 @@
 package all
 
-import (
-	"os"
-	"path/filepath"
-	"strings"
-	"testing"
-)
+import "testing"
 
 func TestPhasesNeverGoBack(t *testing.T) {
 	seen := map[string]bool{}
@@ -18,25 +13,5 @@ func TestPhasesNeverGoBack(t *testing.T) {
 			t.Errorf("%s is listed twice", k.Name)
 		}
 		seen[k.Name] = true
-	}
-}
-
-// Every kind has a README with the same headings, in the same order.
-func TestREADMEs(t *testing.T) {
-	headings := []string{"Name", "Description", "Config", "Example", "Errors", "Metrics"}
-	for _, k := range Kinds() {
-		raw, err := os.ReadFile(filepath.Join("..", strings.ToLower(k.Name), "README.md"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for line := range strings.Lines(string(raw)) {
-			if h, ok := strings.CutPrefix(line, "## "); ok {
-				got = append(got, strings.TrimSpace(h))
-			}
-		}
-		if strings.Join(got, " ") != strings.Join(headings, " ") {
-			t.Errorf("%s: headings are %q, want %q", k.Name, got, headings)
-		}
 	}
 }

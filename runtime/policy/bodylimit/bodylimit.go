@@ -4,7 +4,7 @@ package bodylimit
 
 import "github.com/suuupra/gateway/runtime/policy"
 
-// Kind comes first of all: a request that announces too much is refused before anybody looks at it.
+// Kind comes early: a request that announces too much is refused before anybody looks at it.
 var Kind = policy.Define("bodyLimit", policy.PhaseAdmit, compile, build)
 
 // Plan is the compiled form.
