@@ -23,7 +23,7 @@ type config struct {
 	Listen, Admin        string
 	Repo, RepoRef, Sync  string
 	State, Redis         string
-	AdminToken           string
+	AdminToken, Pepper   string
 	LogLevel, LogFormat  string
 	Poll, DriftPoll      time.Duration
 	DrainTimeout, Jitter time.Duration
@@ -94,13 +94,15 @@ var settings = []setting{
 		return oneOf(func(c *config) *string { return &c.Sync }, "off", "dry-run", "auto")(c, v)
 	}},
 	{name: "state", usage: "directory that keeps the last good bundles across restarts", set: text(func(c *config) *string { return &c.State })},
-	{name: "redis", usage: "Redis for state shared by gateways (not in this version)", set: func(c *config, v string) error {
-		if v != "" {
-			return errLater
+	{name: "redis", usage: "Redis for limits and API keys: redis://host, rediss://, redis+sentinel://, redis+cluster://; memory: for a gateway that is the only one", set: text(func(c *config) *string { return &c.Redis })},
+	{name: "admin-token", usage: "bearer token for /admin", secret: true, set: text(func(c *config) *string { return &c.AdminToken })},
+	{name: "api-key-pepper", usage: "what API keys are hashed under, the same for all gateways", secret: true, set: func(c *config, v string) error {
+		if v != "" && len(v) < minPepper {
+			return errPepper
 		}
+		c.Pepper = v
 		return nil
 	}},
-	{name: "admin-token", usage: "bearer token for /admin", secret: true, set: text(func(c *config) *string { return &c.AdminToken })},
 	{name: "poll", usage: "how often a remote source is asked", def: "30s", set: duration(func(c *config) *time.Duration { return &c.Poll }, time.Second)},
 	{name: "drift-poll", usage: "how often --repo is compared", def: "60s", set: duration(func(c *config) *time.Duration { return &c.DriftPoll }, time.Second)},
 	{name: "drain-timeout", usage: "how long running exchanges may go on after a swap or a stop", def: "30s", set: duration(func(c *config) *time.Duration { return &c.DrainTimeout }, 0)},

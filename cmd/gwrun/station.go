@@ -18,6 +18,7 @@ import (
 	"github.com/suuupra/gateway/runtime"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
+	"github.com/suuupra/gateway/runtime/apikeys"
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/engine"
 	"github.com/suuupra/gateway/runtime/httpmsg"
@@ -26,6 +27,7 @@ import (
 	"github.com/suuupra/gateway/runtime/secret"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/state"
+	"github.com/suuupra/gateway/runtime/state/redisstate"
 	"github.com/suuupra/gateway/runtime/telemetry"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/runtime/upstream/dialguard"
@@ -48,6 +50,10 @@ type station struct {
 	drift     *drift.Watcher // nil: no repository to compare with
 
 	secrets *secret.Store
+	state   policy.State       // nil: none is shared
+	redis   *redisstate.Client // nil: it is not in Redis
+	keys    *apikeys.Service   // nil: none are kept
+	pepper  []byte
 	opened  openListeners
 
 	serving sync.WaitGroup
@@ -79,9 +85,12 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		return nil, err
 	}
 	s.secrets = secret.New(log)
-	s.status = &status{started: time.Now(), mode: c.Sync}
+	if err := s.openState(o.dev); err != nil {
+		return nil, err
+	}
+	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis}
 	s.own = admin.New(admin.Options{
-		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Reload: o.reload, Bundle: s.status.archive,
+		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive,
 		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},
 	})
 	s.gateway = runtime.New(runtime.Options{
@@ -104,7 +113,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 // policies is what policies may reach.
 func (s *station) policies() policy.Env {
 	keys := keyset.New(keyset.Env{Log: s.log, Metrics: s.metrics, Now: time.Now, Client: keyset.Client})
-	return policy.Env{Log: s.log, Now: time.Now, Secrets: s.secrets, KeySets: keys}
+	return policy.Env{Log: s.log, Now: time.Now, Secrets: s.secrets, KeySets: keys, State: s.state, Pepper: s.pepper}
 }
 
 // collectorTransport carries traces to the collector that the base configuration names: it may be next door, but never a
@@ -175,6 +184,7 @@ func (s *station) stop() error {
 	errs = append(errs, s.access.Close(flush))
 	s.tracers.Close()
 	s.secrets.Close()
+	s.closeState()
 	return errors.Join(errs...)
 }
 

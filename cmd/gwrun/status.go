@@ -2,9 +2,11 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/source"
+	"github.com/suuupra/gateway/runtime/state/redisstate"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -24,6 +27,7 @@ type status struct {
 	mode      string
 	gateway   *runtime.Gateway
 	activator *activate.Activator
+	redis     *redisstate.Client // nil: no state is shared through it
 
 	mu        sync.Mutex
 	kind      string // of the source
@@ -87,6 +91,10 @@ func (s *status) Status() admin.Status {
 			ContentDigest: string(run.Info.ContentDigest), Commit: run.Info.Commit, Environment: run.Info.Environment,
 			ActivatedAt: act.ActivatedAt, ExpiresAt: moment(run.Info.ExpiresAt), Routes: run.Info.Routes,
 		}
+	}
+	if s.redis != nil {
+		shared := s.redis.Status()
+		out.SharedState = &shared
 	}
 	out.RestartNeeded = s.restart
 	out.Drift = driftStatus(s.drift)
@@ -161,8 +169,71 @@ func (s *status) Route(id string) (ir.Route, bool) {
 	return ir.Route{}, false
 }
 
-// Secrets implements admin.Secrets: no kind of this version refers to one.
-func (s *status) Secrets() []admin.SecretReference { return []admin.SecretReference{} }
+// Secrets implements admin.Secrets: what the running bundle refers to.
+func (s *status) Secrets() []admin.SecretReference {
+	used := map[string][]string{}
+	run := s.gateway.Running()
+	for _, r := range run.Routes() {
+		for _, p := range r.Plan.Policies {
+			references("routes/"+r.Info.ID, p.Plan, used)
+		}
+	}
+	for _, u := range run.Upstreams() {
+		note := func(ref string) {
+			if ref != "" {
+				used[ref] = append(used[ref], "upstreams/"+u.Spec().ID)
+			}
+		}
+		if t := u.Spec().TLS; t != nil {
+			note(t.CA)
+			note(t.Cert)
+			note(t.Key)
+		}
+		if d := u.Spec().Discovery; d != nil && d.Consul != nil {
+			note(d.Consul.Token)
+		}
+	}
+	for _, l := range run.Gateway.Listeners {
+		if l.TLS != nil {
+			for _, c := range l.TLS.Certificates {
+				used[c.Cert] = append(used[c.Cert], "listeners/"+l.ID)
+				used[c.Key] = append(used[c.Key], "listeners/"+l.ID)
+			}
+		}
+	}
+	out := []admin.SecretReference{}
+	for _, ref := range slices.Sorted(maps.Keys(used)) {
+		backend, name, _ := strings.Cut(ref, ":")
+		slices.Sort(used[ref])
+		out = append(out, admin.SecretReference{Name: name, Backend: backend, UsedBy: slices.Compact(used[ref])})
+	}
+	return out
+}
+
+// references notes each field secretRef in a plan.
+func references(by string, plan json.RawMessage, used map[string][]string) {
+	var v any
+	if json.Unmarshal(plan, &v) != nil {
+		return // it was decoded strictly before
+	}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, e := range v {
+				walk(e)
+			}
+		case map[string]any:
+			for name, e := range v {
+				if ref, ok := e.(string); ok && name == "secretRef" {
+					used[ref] = append(used[ref], by)
+				}
+				walk(e)
+			}
+		}
+	}
+	walk(v)
+}
 
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {

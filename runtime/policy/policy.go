@@ -48,6 +48,11 @@ type Exchange struct {
 	Key       *Key       // the API key that was accepted; nil: none
 	Limits    []Limited  // the limits that the request was counted in
 
+	// ForwardPath and ForwardQuery are what goes upstream where a policy has rewritten it; an empty ForwardPath: Path and RawQuery do.
+	ForwardPath, ForwardQuery string
+	// NoTrailers keeps what the client sends behind its body from the upstream: nobody has judged it.
+	NoTrailers bool
+
 	// MaxBody bounds the request body in bytes. The engine enforces it while reading.
 	MaxBody int64
 
@@ -56,6 +61,24 @@ type Exchange struct {
 	Endpoint string
 	Cause    string // what was behind a failure of the upstream's, for records alone
 	Timings  Timings
+}
+
+// Forwarded is the path and the query that go upstream.
+func (x *Exchange) Forwarded() (path, query string) {
+	if x.ForwardPath != "" {
+		return x.ForwardPath, x.ForwardQuery
+	}
+	return x.Path, x.RawQuery
+}
+
+// Param returns a capture of the route's path.
+func (x *Exchange) Param(name string) (string, bool) {
+	for i := range x.Params {
+		if x.Params[i].Name == name {
+			return x.Params[i].Value, true
+		}
+	}
+	return "", false
 }
 
 // Route is what policies and records may know about the matched route. The zero value means "no route matched".

@@ -71,8 +71,9 @@ func (s *Span) SetEndpoint(x *policy.Exchange, scheme string) {
 	if err != nil {
 		host = x.Endpoint
 	}
+	path, _ := x.Forwarded()
 	s.span.SetAttributes(
-		semconv.ServerAddress(clean(host)), semconv.URLFull(clean(scheme+"://"+x.Endpoint+x.Path)),
+		semconv.ServerAddress(clean(host)), semconv.URLFull(clean(scheme+"://"+x.Endpoint+path)),
 		attribute.String("gateway.upstream.id", clean(x.Upstream)),
 	)
 	if n, err := strconv.Atoi(port); err == nil {

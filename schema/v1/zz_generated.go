@@ -16,6 +16,8 @@ type File struct {
 	Gateway *Gateway `json:"gateway,omitempty"`
 	// What a tenant may own. Only in tenants/<tenant>/tenant.yaml.
 	Tenant *Tenant `json:"tenant,omitempty"`
+	// Request tests, run by gwctl test. Only in files under tests/, which hold nothing else.
+	Tests []Test `json:"tests,omitempty"`
 }
 
 // Gateway: settings of the gateway as a whole.
@@ -1070,7 +1072,7 @@ func (t *IdentityToken) ApplyDefaults() {
 	}
 }
 
-// HeaderTransforms: changes of header fields. Values may hold ${...}: params.<name>, claims.<path>, request.id, request.method, request.host, request.path, client.ip, route.id; what is absent is "".
+// HeaderTransforms: changes of header fields. Values may hold ${...}: params.<name>, claims.<path>, request.id, request.method, request.host, request.path, client.ip, route.id. What is absent is ""; where everything in a value is absent, the field is not written.
 type HeaderTransforms struct {
 	// Of the request, before it goes upstream.
 	Request *HeaderEdits `json:"request,omitempty"`
@@ -1104,7 +1106,7 @@ type Rewrite struct {
 type QueryEdits struct {
 	// Parameters that are removed.
 	Remove []string `json:"remove,omitempty"`
-	// Parameters that are set, in place of those that are there.
+	// Parameters that are set, in place of those that are there. Values may hold ${...}, as those of headers.
 	Set map[string]string `json:"set,omitempty"`
 }
 
@@ -1176,6 +1178,237 @@ type Tenant struct {
 // ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
 // whose absence means something of its own.
 func (t *Tenant) ApplyDefaults() {
+}
+
+// Test: a request test: requests that are sent one after the other to a gateway of their own, with a clock of its own, and what is expected of each. Nothing is sent to anybody: keys, issuers, state and servers are stand-ins.
+type Test struct {
+	// What the test shows, unique in its file.
+	Name string `json:"name"`
+	// Environments the test is for. Absent: all of them.
+	Environments []string `json:"environments,omitempty"`
+	// What the clock says when the test begins. It moves by "after" alone. Default: 2026-01-01T12:00:00Z.
+	At string `json:"at,omitempty"`
+	// What the gateway cannot reach while the test runs.
+	Away []string `json:"away,omitempty"`
+	// What the servers behind the gateway answer.
+	Upstream *TestUpstream `json:"upstream,omitempty"`
+	// The requests, in their order.
+	Requests []TestStep `json:"requests"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Test) ApplyDefaults() {
+	if t.At == "" {
+		t.At = "2026-01-01T12:00:00Z"
+	}
+	if t.Upstream == nil {
+		t.Upstream = &TestUpstream{}
+	}
+	t.Upstream.ApplyDefaults()
+	for i := range t.Requests {
+		t.Requests[i].ApplyDefaults()
+	}
+}
+
+// TestUpstream: what every server behind the gateway does with a request.
+type TestUpstream struct {
+	// Status of the answer. Default: 200.
+	Status *int64 `json:"status,omitempty"`
+	// Header fields of the answer, beside its length.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Body of the answer. Absent: none.
+	Body string `json:"body,omitempty"`
+	// What goes wrong in place of an answer. connect: no connection. reset: the connection ends before the answer. timeout: no answer comes.
+	Fails string `json:"fails,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *TestUpstream) ApplyDefaults() {
+	if t.Status == nil {
+		t.Status = new(int64(200))
+	}
+}
+
+// TestStep: one request, which may be sent many times, and what is expected of it each time.
+type TestStep struct {
+	// The request.
+	Send TestRequest `json:"send"`
+	// How often it is sent. Default: 1.
+	Times *int64 `json:"times,omitempty"`
+	// How far the clock moves before it is sent for the first time.
+	After *Duration `json:"after,omitempty"`
+	// What the servers answer to this request. Absent: what the test says. Nil: as the test says.
+	Upstream *TestUpstream `json:"upstream,omitempty"`
+	// What is expected.
+	Expect TestExpectation `json:"expect"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *TestStep) ApplyDefaults() {
+	t.Send.ApplyDefaults()
+	if t.Times == nil {
+		t.Times = new(int64(1))
+	}
+	if t.Upstream != nil {
+		t.Upstream.ApplyDefaults()
+	}
+}
+
+// TestRequest: a request as a client sends it.
+type TestRequest struct {
+	// Method. Default: GET.
+	Method string `json:"method,omitempty"`
+	// Absolute URL, or a path if the host does not matter. Sent as it is written: what the gateway makes of odd spellings is part of the test.
+	URL string `json:"url"`
+	// Header fields, beside Host and those that say where the body ends.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Body.
+	Body string `json:"body,omitempty"`
+	// Address that the request comes from. Default: 192.0.2.1.
+	From string `json:"from,omitempty"`
+	// A token, signed by a stand-in for the route's issuer and put where the route looks for it. {} is one that is good, of somebody without roles. Nil: no token.
+	Token *TestToken `json:"token,omitempty"`
+	// An API key that the gateway has handed out, in the field where the route looks for it. {} is one that is good, without scopes. Nil: no API key.
+	APIKey *TestKey `json:"apiKey,omitempty"`
+	// Sign the URL with a key of the route's signedUrl. {} is a signature that is good. Nil: not signed.
+	Signed *TestSignature `json:"signed,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *TestRequest) ApplyDefaults() {
+	if t.Method == "" {
+		t.Method = "GET"
+	}
+	if t.From == "" {
+		t.From = "192.0.2.1"
+	}
+	if t.Token != nil {
+		t.Token.ApplyDefaults()
+	}
+	if t.APIKey != nil {
+		t.APIKey.ApplyDefaults()
+	}
+	if t.Signed != nil {
+		t.Signed.ApplyDefaults()
+	}
+}
+
+// TestToken: a signed token. iss, aud, sub, iat and exp are filled in so that the route takes it.
+type TestToken struct {
+	// Claims, in place of those that are filled in, or beside them.
+	Claims map[string]Claim `json:"claims,omitempty"`
+	// Names of claims that are left out.
+	Without []string `json:"without,omitempty"`
+	// Issuer that signs it. Absent: the route's, the first if it has several.
+	Issuer string `json:"issuer,omitempty"`
+	// Algorithm. Absent: one that the route takes.
+	Algorithm string `json:"algorithm,omitempty"`
+	// Time to its exp. Default: 5m.
+	ExpiresIn *Duration `json:"expiresIn,omitempty"`
+	// Let exp lie so far back that no clock skew of the route makes up for it. Default: false.
+	Expired bool `json:"expired,omitempty"`
+	// Change the claims behind the back of the signature. Default: false.
+	Tampered bool `json:"tampered,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *TestToken) ApplyDefaults() {
+	if t.ExpiresIn == nil {
+		t.ExpiresIn = new(Duration(300000))
+	}
+}
+
+// TestKey: an API key.
+type TestKey struct {
+	// Whom it was handed out to. Default: test.
+	Owner string `json:"owner,omitempty"`
+	// Scopes it has.
+	Scopes []string `json:"scopes,omitempty"`
+	// Tenant it belongs to. Absent: none.
+	Tenant string `json:"tenant,omitempty"`
+	// It has expired. Default: false.
+	Expired bool `json:"expired,omitempty"`
+	// It was revoked. Default: false.
+	Revoked bool `json:"revoked,omitempty"`
+	// No gateway has handed it out. Default: false.
+	Unknown bool `json:"unknown,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *TestKey) ApplyDefaults() {
+	if t.Owner == "" {
+		t.Owner = "test"
+	}
+}
+
+// TestSignature: a signature of a URL, as gwctl sign-url makes it.
+type TestSignature struct {
+	// Id of the key. Absent: the route's first.
+	Key string `json:"key,omitempty"`
+	// Time to its end. Default: 5m.
+	ExpiresIn *Duration `json:"expiresIn,omitempty"`
+	// Let it have ended so long ago that no clock skew of the route makes up for it. Default: false.
+	Expired bool `json:"expired,omitempty"`
+	// Sign for every path under this one.
+	Prefix string `json:"prefix,omitempty"`
+	// Methods it is good for. Absent: GET and HEAD.
+	Methods []string `json:"methods,omitempty"`
+	// The one client address it is good for. Absent: any.
+	IP string `json:"ip,omitempty"`
+	// Change the signature. Default: false.
+	Tampered bool `json:"tampered,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *TestSignature) ApplyDefaults() {
+	if t.ExpiresIn == nil {
+		t.ExpiresIn = new(Duration(300000))
+	}
+}
+
+// TestExpectation: what is expected of a request. At least one field is needed; what is not said is not looked at.
+type TestExpectation struct {
+	// Status of the answer: a number, or a range such as "200-299".
+	Status *StatusRange `json:"status,omitempty"`
+	// Reason of a refusal: the code of the gateway's problem body.
+	Code string `json:"code,omitempty"`
+	// Route that takes the request.
+	Route string `json:"route,omitempty"`
+	// Upstream that the request goes to, by the id of the upstream or the origin in the target's url.
+	Upstream string `json:"upstream,omitempty"`
+	// Header fields that the answer has; "*" stands for any value.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Header fields that the answer does not have.
+	Absent []string `json:"absent,omitempty"`
+	// Body of the answer, all of it.
+	Body string `json:"body,omitempty"`
+	// Whether the request reaches an upstream.
+	Reached *bool `json:"reached,omitempty"`
+	// What the upstream gets, of the last attempt. Nil: not looked at.
+	Forwarded *TestForwarded `json:"forwarded,omitempty"`
+}
+
+// TestForwarded: a request as an upstream gets it. It has to reach one.
+type TestForwarded struct {
+	// Method.
+	Method string `json:"method,omitempty"`
+	// Host that is asked for.
+	Host string `json:"host,omitempty"`
+	// Path; with a "?" in it the query too, so that "/users?" is that path without a query.
+	Path string `json:"path,omitempty"`
+	// Header fields it has; "*" stands for any value.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Header fields it does not have.
+	Absent []string `json:"absent,omitempty"`
+	// Body, all of it.
+	Body string `json:"body,omitempty"`
 }
 
 // UpstreamTLS: whom to believe, and who to be, when connecting to the https servers of an upstream. What is read from a reference is read again when it changes, for new connections.
@@ -1718,6 +1951,21 @@ func Defaults() []Default {
 		{Def: "IdentityToken", Field: "header", Value: "X-Gateway-Identity"},
 		{Def: "IdentityToken", Field: "lifetime", Value: "1m"},
 		{Def: "Tenant", Field: "allowPrivateAddresses", Value: "false"},
+		{Def: "Test", Field: "at", Value: "2026-01-01T12:00:00Z"},
+		{Def: "TestUpstream", Field: "status", Value: "200"},
+		{Def: "TestStep", Field: "times", Value: "1"},
+		{Def: "TestRequest", Field: "method", Value: "GET"},
+		{Def: "TestRequest", Field: "from", Value: "192.0.2.1"},
+		{Def: "TestToken", Field: "expiresIn", Value: "5m"},
+		{Def: "TestToken", Field: "expired", Value: "false"},
+		{Def: "TestToken", Field: "tampered", Value: "false"},
+		{Def: "TestKey", Field: "owner", Value: "test"},
+		{Def: "TestKey", Field: "expired", Value: "false"},
+		{Def: "TestKey", Field: "revoked", Value: "false"},
+		{Def: "TestKey", Field: "unknown", Value: "false"},
+		{Def: "TestSignature", Field: "expiresIn", Value: "5m"},
+		{Def: "TestSignature", Field: "expired", Value: "false"},
+		{Def: "TestSignature", Field: "tampered", Value: "false"},
 		{Def: "UpstreamTLS", Field: "minVersion", Value: "\"1.2\""},
 		{Def: "UpstreamTLS", Field: "skipVerify", Value: "false"},
 		{Def: "ListenerTLS", Field: "minVersion", Value: "\"1.2\""},
@@ -1918,6 +2166,24 @@ func newOf(def string) any {
 		return new(Target)
 	case "Tenant":
 		return new(Tenant)
+	case "Test":
+		return new(Test)
+	case "TestUpstream":
+		return new(TestUpstream)
+	case "TestStep":
+		return new(TestStep)
+	case "TestRequest":
+		return new(TestRequest)
+	case "TestToken":
+		return new(TestToken)
+	case "TestKey":
+		return new(TestKey)
+	case "TestSignature":
+		return new(TestSignature)
+	case "TestExpectation":
+		return new(TestExpectation)
+	case "TestForwarded":
+		return new(TestForwarded)
 	case "UpstreamTLS":
 		return new(UpstreamTLS)
 	case "ListenerTLS":

@@ -4,13 +4,18 @@ package all
 
 import (
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/policy/apikey"
 	"github.com/suuupra/gateway/runtime/policy/authorization"
 	"github.com/suuupra/gateway/runtime/policy/bodylimit"
 	"github.com/suuupra/gateway/runtime/policy/compression"
 	"github.com/suuupra/gateway/runtime/policy/contenttype"
+	"github.com/suuupra/gateway/runtime/policy/contextinjection"
 	"github.com/suuupra/gateway/runtime/policy/cors"
+	"github.com/suuupra/gateway/runtime/policy/headers"
 	"github.com/suuupra/gateway/runtime/policy/ipfilter"
 	"github.com/suuupra/gateway/runtime/policy/jwt"
+	"github.com/suuupra/gateway/runtime/policy/ratelimit"
+	"github.com/suuupra/gateway/runtime/policy/rewrite"
 	"github.com/suuupra/gateway/runtime/policy/securityheaders"
 	"github.com/suuupra/gateway/runtime/policy/signedurl"
 )
@@ -27,6 +32,11 @@ func Kinds() []policy.Kind {
 		signedurl.Kind,
 		contenttype.Kind,
 		jwt.Kind,
+		apikey.Kind,
 		authorization.Kind,
+		ratelimit.Kind,
+		contextinjection.Kind,
+		headers.Kind,
+		rewrite.Kind,
 	}
 }

@@ -77,7 +77,7 @@ func (c *call) frame() {
 		buf = append(buf, '\r', '\n')
 	}
 	if c.whole {
-		buf = http1.AppendLastChunk(buf, c.r.Trailer)
+		buf = http1.AppendLastChunk(buf, c.requestTrailer())
 	}
 	*c.out = buf
 }

@@ -298,7 +298,7 @@ func (b *body2) over() error {
 	if b.sent.Load() {
 		return io.EOF
 	}
-	b.trailer = c.r.Trailer
+	b.trailer = c.requestTrailer()
 	b.sent.Store(true)
 	if !c.whole {
 		b.s.allow(c.t.header)

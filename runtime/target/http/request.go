@@ -28,19 +28,19 @@ func (c *call) prepare() *policy.Reject {
 	if r.Upgrade != "" && c.t.up.Spec().Protocol == "http2" {
 		return &policy.Reject{Status: 501, Code: "upgrade_not_possible", Detail: "the upstream speaks HTTP/2, where a connection cannot be upgraded"}
 	}
-	path := c.x.Path
+	path, query := c.x.Forwarded()
 	if path != "*" {
 		path = c.t.prefix + path
 	}
-	if !http1.SafeTarget(path) || path[0] != '/' && path != "*" || c.x.RawQuery != "" && !http1.SafeTarget(c.x.RawQuery) {
+	if !http1.SafeTarget(path) || path[0] != '/' && path != "*" || query != "" && !http1.SafeTarget(query) {
 		return unsafe("the path cannot be sent")
 	}
 	buf := append(*c.out, r.Method...)
 	buf = append(buf, ' ')
 	buf = append(buf, path...)
-	if c.x.RawQuery != "" {
+	if query != "" {
 		buf = append(buf, '?')
-		buf = append(buf, c.x.RawQuery...)
+		buf = append(buf, query...)
 	}
 	buf = append(buf, " HTTP/1.1\r\n"...)
 	host := c.host()
@@ -59,6 +59,14 @@ func (c *call) prepare() *policy.Reject {
 		return c.reject(fromClient(err))
 	}
 	return nil
+}
+
+// requestTrailer is what goes upstream behind the body.
+func (c *call) requestTrailer() *httpmsg.Header {
+	if c.x.NoTrailers {
+		return nil
+	}
+	return c.r.Trailer
 }
 
 // unsafe refuses a request that a policy or a path rule has made into one that cannot be written down.

@@ -165,7 +165,7 @@ func (u *uplink) last() error {
 	if !u.c.chunked {
 		return nil
 	}
-	_, err := u.conn.Wire.Write(http1.AppendLastChunk(nil, u.c.r.Trailer))
+	_, err := u.conn.Wire.Write(http1.AppendLastChunk(nil, u.c.requestTrailer()))
 	return err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"math"
 	"regexp"
 	"strconv"
@@ -205,16 +206,35 @@ func lower(a, b int) int {
 	return a
 }
 
-// either reads a union: an enumeration of strings, or a number and a text.
+// either reads a union: an enumeration of strings, or types that differ in kind.
 func either(l *lint, e ast.Expr, a, b *typ) *typ {
 	switch {
 	case a.text != nil && b.text != nil && a.text.Enum != nil && b.text.Enum != nil:
 		return &typ{text: &shape.Text{Enum: append(a.text.Enum, b.text.Enum...), MaxLen: -1}}
-	case a.number != nil && a.text == nil && b.text != nil && b.number == nil:
-		return &typ{number: a.number, text: b.text}
+	case a.ref == "" && b.ref == "" && a.kinds()&b.kinds() == 0:
+		u := &typ{bool: a.bool || b.bool, number: cmp.Or(a.number, b.number), text: cmp.Or(a.text, b.text)}
+		u.list, u.elem = a.list, a.elem
+		if b.list != nil {
+			u.list, u.elem = b.list, b.elem
+		}
+		u.keys, u.value = a.keys, a.value
+		if b.value != nil {
+			u.keys, u.value = b.keys, b.value
+		}
+		return u
 	}
-	l.errorf(e, "a union outside the subset: strings, or a number and a text")
+	l.errorf(e, "a union outside the subset: strings, or types that differ in kind")
 	return &typ{}
+}
+
+// kinds says which kinds a value may be of, a bit for each.
+func (t *typ) kinds() (set int) {
+	for i, is := range []bool{t.bool, t.number != nil, t.text != nil, t.list != nil, t.value != nil} {
+		if is {
+			set |= 1 << i
+		}
+	}
+	return set
 }
 
 // shapeOf says in terms of package shape what the syntax says; the export must say the same.

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/suuupra/gateway/runtime/apikeys"
+	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/state/keystore"
+	"github.com/suuupra/gateway/runtime/state/memstate"
+	"github.com/suuupra/gateway/runtime/state/redisstate"
+)
+
+// inMemory is the value of --redis for a gateway that is the only one: its state ends with the process.
+const inMemory = "memory:"
+
+// minPepper is how long the pepper has to be, in bytes: as long as the hash that is made under it.
+const minPepper = 32
+
+// shared is the state that gateways share, as the parts of one see it.
+type shared interface {
+	policy.State
+	keystore.Store
+}
+
+// openState makes what --redis names, and the service that administers API keys in it.
+func (s *station) openState(dev bool) error {
+	c := s.c
+	pepper := []byte(c.Pepper)
+	var state shared
+	switch {
+	case c.Redis == inMemory || c.Redis == "" && dev:
+		state = memstate.New(memstate.Options{Now: time.Now})
+		if !dev {
+			s.log.Warn("state is kept in memory: limits and API keys are this gateway's alone, and end with it")
+		}
+		if len(pepper) == 0 && dev { // nor do the keys outlive the process
+			pepper = make([]byte, minPepper)
+			_, _ = rand.Read(pepper) // never fails
+		}
+	case c.Redis == "":
+		return nil
+	default:
+		client, err := redisstate.Open(c.Redis, redisstate.Options{
+			Log: s.log, Metrics: s.metrics, Now: time.Now, Environment: c.Env, Instance: instance(),
+		})
+		if err != nil {
+			return &codeError{exitInvalid, fmt.Errorf("--redis: %w", err)}
+		}
+		state, s.redis = client, client
+	}
+	s.state = state
+	if len(pepper) == 0 {
+		return nil
+	}
+	s.pepper = pepper
+	var err error
+	s.keys, err = apikeys.New(apikeys.Options{
+		Store: state, Pepper: pepper, Environment: cmp.Or(c.Env, "dev"), Log: s.log, Now: time.Now, Random: rand.Reader,
+	})
+	return err
+}
+
+// closeState ends what openState began.
+func (s *station) closeState() {
+	if s.redis == nil {
+		return
+	}
+	if err := s.redis.Close(); err != nil {
+		s.log.Warn("the connections to Redis were not closed well", slog.Any("error", err))
+	}
+}
+
+var errPepper = errors.New("must have at least 32 bytes; `openssl rand -base64 32` makes one")
