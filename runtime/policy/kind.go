@@ -85,8 +85,15 @@ type CompileContext struct {
 	spec *schema.Node
 }
 
-// Beside reports whether the route's policy has another field, such as "auth.jwt".
-func (c *CompileContext) Beside(field string) bool { return c.Policy.At(field) != nil }
+// Beside reports whether the route's policy has another field, such as "auth.jwt", that is not switched off.
+func (c *CompileContext) Beside(field string) bool {
+	n := c.Policy.At(field)
+	if n == nil {
+		return false
+	}
+	enabled := n.Get("enabled")
+	return enabled == nil || enabled.Kind != schema.Bool || enabled.Bool
+}
 
 // Wrote reports whether the author wrote a field.
 func (c *CompileContext) Wrote(field string) bool { return c.spec.At(field) != nil }

@@ -9,7 +9,6 @@ import (
 	"github.com/suuupra/gateway/internal/headerfield"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
-	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/v1"
 )
@@ -90,7 +89,7 @@ func checkCallers(c *policy.CompileContext, p *Plan) {
 	if c.Beside("auth.jwt") {
 		return
 	}
-	if !c.Beside("auth.apiKey") || off(c.Policy.At("auth.apiKey.enabled")) {
+	if !c.Beside("auth.apiKey") {
 		c.Report(diag.Warning, "GW3041", "", "add auth.jwt; or leave it, if the fields are only to be kept from the upstream",
 			"callers are never known here: the fields are removed from requests, and never written")
 		return
@@ -100,5 +99,3 @@ func checkCallers(c *policy.CompileContext, p *Plan) {
 			"an API key has no claims: the fields are removed from requests, and never written")
 	}
 }
-
-func off(n *schema.Node) bool { return n != nil && n.Kind == schema.Bool && !n.Bool }
