@@ -63,7 +63,7 @@ func (f *devFlags) run(ctx context.Context, path string, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
-	s, err := newStation(c, log, stationOptions{trust: p.trust, dev: true, reload: p.poke, out: stdout, colour: isTerminal(stdout)})
+	s, err := newStation(c, log, stationOptions{trust: p.trust, dev: true, keysFor: likelyEnvironment(path, f.env), reload: p.poke, out: stdout, colour: isTerminal(stdout)})
 	if err != nil {
 		return err
 	}
@@ -106,6 +106,17 @@ func (f *devFlags) run(ctx context.Context, path string, stdout, stderr io.Write
 		<-demoDone
 	}
 	return err
+}
+
+// likelyEnvironment is the environment that will be served, as far as can be seen before anything is compiled: that of API keys.
+func likelyEnvironment(path, chosen string) string {
+	if chosen != "" {
+		return chosen
+	}
+	if files, err := os.ReadDir(filepath.Join(path, "environments", "dev")); err == nil && len(files) > 0 {
+		return "dev"
+	}
+	return "base"
 }
 
 // greet prints what to try.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -27,8 +26,8 @@ type shared interface {
 	keystore.Store
 }
 
-// openState makes what --redis names, and the service that administers API keys in it.
-func (s *station) openState(dev bool) error {
+// openState makes what --redis names, and the service that administers the API keys of an environment in it.
+func (s *station) openState(dev bool, environment string) error {
 	c := s.c
 	pepper := []byte(c.Pepper)
 	var state shared
@@ -60,7 +59,7 @@ func (s *station) openState(dev bool) error {
 	s.pepper = pepper
 	var err error
 	s.keys, err = apikeys.New(apikeys.Options{
-		Store: state, Pepper: pepper, Environment: cmp.Or(c.Env, "dev"), Log: s.log, Now: time.Now, Random: rand.Reader,
+		Store: state, Pepper: pepper, Environment: environment, Log: s.log, Now: time.Now, Random: rand.Reader,
 	})
 	return err
 }

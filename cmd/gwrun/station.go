@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,12 +63,14 @@ type station struct {
 
 // stationOptions are what differs between dev mode and production.
 type stationOptions struct {
-	trust  *bundle.Trust
-	store  *state.Store
-	dev    bool
-	reload func()
-	out    io.Writer // of the access log
-	colour bool
+	trust *bundle.Trust
+	store *state.Store
+	dev   bool
+	// keysFor is the environment that API keys are for, if it is not the one of the configuration.
+	keysFor string
+	reload  func()
+	out     io.Writer // of the access log
+	colour  bool
 }
 
 func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error) {
@@ -85,7 +88,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		return nil, err
 	}
 	s.secrets = secret.New(log)
-	if err := s.openState(o.dev); err != nil {
+	if err := s.openState(o.dev, cmp.Or(o.keysFor, c.Env)); err != nil {
 		return nil, err
 	}
 	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis}
