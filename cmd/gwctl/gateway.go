@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,17 +56,42 @@ func redacted(s string) string {
 
 // askGateway reads a path of a gateway's admin API.
 func askGateway(ctx context.Context, base, path string, limit int64) ([]byte, error) {
+	status, body, err := callGateway(ctx, base, gatewayCall{method: http.MethodGet, path: path, limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK {
+		return nil, gatewayRefused(base, status)
+	}
+	return body, nil
+}
+
+// gatewayCall is one request to a gateway's admin API.
+type gatewayCall struct {
+	method, path string
+	query        url.Values
+	body         []byte // JSON; nil: none
+	limit        int64  // bytes of the answer
+}
+
+// callGateway makes a request with the token of GWRUN_ADMIN_TOKEN, and returns the status and the body of the answer.
+func callGateway(ctx context.Context, base string, c gatewayCall) (status int, body []byte, err error) {
 	u, err := gatewayURL(base)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
+	u = u.JoinPath(c.path)
+	u.RawQuery = c.query.Encode()
 	ctx, cancel := context.WithTimeout(ctx, gatewayTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath(path).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, c.method, u.String(), bytes.NewReader(c.body))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req.Header.Set("User-Agent", "gwctl/"+build.Version)
+	if c.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if token := os.Getenv("GWRUN_ADMIN_TOKEN"); token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -73,26 +99,27 @@ func askGateway(ctx context.Context, base, path string, limit int64) ([]byte, er
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask gateway: %w", err)
+		return 0, nil, fmt.Errorf("ask gateway: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	switch resp.StatusCode {
-	case http.StatusOK:
+	if body, err = io.ReadAll(io.LimitReader(resp.Body, c.limit+1)); err != nil {
+		return 0, nil, fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	if int64(len(body)) > c.limit {
+		return 0, nil, fmt.Errorf("the gateway's answer is larger than %d bytes", c.limit)
+	}
+	return resp.StatusCode, body, nil
+}
+
+// gatewayRefused says what a status other than the one hoped for means.
+func gatewayRefused(base string, status int) error {
+	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, &codeError{exitRefused, fmt.Errorf("the gateway at %s refused the token; set GWRUN_ADMIN_TOKEN", u.Redacted())}
+		return &codeError{exitRefused, fmt.Errorf("the gateway at %s refused the token; set GWRUN_ADMIN_TOKEN", redacted(base))}
 	case http.StatusNotFound:
-		return nil, fmt.Errorf("%s: %w", u.Redacted(), errNoGateway)
-	default:
-		return nil, fmt.Errorf("the gateway at %s answered %s", u.Redacted(), resp.Status)
+		return fmt.Errorf("%s: %w", redacted(base), errNoGateway)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the gateway's answer: %w", err)
-	}
-	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("the gateway's answer is larger than %d bytes", limit)
-	}
-	return body, nil
+	return fmt.Errorf("the gateway at %s answered %d %s", redacted(base), status, http.StatusText(status))
 }
 
 // fetchStatus asks a gateway what it runs.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,7 +85,11 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		Metrics: s.metrics, Log: log, Build: about, Instance: instance(), Transport: collectorTransport(),
 	})
 	s.access = telemetry.NewAccessLog(o.out, o.colour, s.metrics, log)
-	if err := s.metrics.Policies(toolchain.Kinds()); err != nil {
+	vectors := slices.Concat(keyset.Vectors(), redisstate.Vectors)
+	for _, k := range toolchain.Kinds() {
+		vectors = append(vectors, k.Vectors...)
+	}
+	if err := s.metrics.Declare(vectors...); err != nil {
 		return nil, err
 	}
 	s.secrets = secret.New(log)

@@ -99,7 +99,8 @@ var rules = map[string]rule{
 
 	"clockSkew": {ceiling, protecting}, "clockSkewSeconds": {ceiling, protecting}, "clockSkewMs": {ceiling, protecting},
 	"leeway": {ceiling, protecting}, "maxAge": {ceiling, []class{authenticate}}, "maxTokenAge": {ceiling, protecting}, "maxLifetimeMs": {ceiling, protecting},
-	"anomalyThreshold": {ceiling, protecting}, "paranoiaLevel": {floor, protecting}, "paranoia": {floor, protecting},
+	"maxFailuresPerMinute": {ceiling, nil},
+	"anomalyThreshold":     {ceiling, protecting}, "paranoiaLevel": {floor, protecting}, "paranoia": {floor, protecting},
 
 	"enabled": {lock, nil}, "required": {lock, protecting}, "verify": {lock, protecting}, "requireExp": {lock, protecting},
 	"strict": {lock, protecting}, "failClosed": {lock, nil},

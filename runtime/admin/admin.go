@@ -1,6 +1,6 @@
 // Package admin answers the paths that are the gateway's own: health, metrics and the admin API. Its handlers take and
-// return messages, whatever protocol carried them. It only looks: the one thing it can ask for is a poll of the source, and
-// it never shows the value of a secret. It must not write configuration; that lives in git.
+// return messages, whatever protocol carried them. It looks, asks for a poll of the source, and administers API keys; of a secret it
+// shows the value once at most, to whom a key is made for. It must not write configuration; that lives in git.
 package admin
 
 import (
@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/apikeys"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 )
 
@@ -23,7 +24,7 @@ type Metrics interface {
 	AdminDenied(reason string)
 }
 
-// Options are what a Server is made of. Routes, Upstreams, Secrets, Reload and Bundle may be nil; the rest may not.
+// Options are what a Server is made of. Routes, Upstreams, Secrets, Keys, Reload and Bundle may be nil; the rest may not.
 type Options struct {
 	Log     *slog.Logger
 	Status  StatusProvider
@@ -32,6 +33,7 @@ type Options struct {
 	Secrets Secrets
 	// Upstreams describes those of the running bundle.
 	Upstreams Upstreams
+	Keys      *apikeys.Service       // nil: this gateway has no state for them, or no pepper
 	Reload    func()                 // asks for a poll of the source; returns at once
 	Bundle    func() ([]byte, error) // the running bundle as a .gwb file
 	Now       func() time.Time       // time.Now but in tests
@@ -130,6 +132,9 @@ func (s *Server) endpoint(path string) (endpoint, bool) {
 	}
 	if id, ok := strings.CutPrefix(path, "/admin/upstreams/"); ok && s.o.Upstreams != nil {
 		return s.upstream(id), true
+	}
+	if rest, ok := strings.CutPrefix(path, "/admin/keys"); ok && (rest == "" || rest[0] == '/') {
+		return s.keys(rest)
 	}
 	id, ok := strings.CutPrefix(path, "/admin/config/routes/")
 	if !ok || s.o.Routes == nil {

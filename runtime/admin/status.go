@@ -6,6 +6,7 @@ import (
 	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/shed"
+	"github.com/suuupra/gateway/runtime/state/redisstate"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -63,9 +64,11 @@ type Status struct {
 	// RestartNeeded names the listeners that the running bundle opens otherwise than they are open, which only a restart changes.
 	RestartNeeded []string    `json:"restartNeeded,omitempty"`
 	LoadShedding  shed.Status `json:"loadShedding"`
-	StartedAt     time.Time   `json:"startedAt"`
-	UptimeSeconds int64       `json:"uptimeSeconds"`
-	Build         Build       `json:"build"`
+	// SharedState is the Redis that limits and API keys are in; null if there is none.
+	SharedState   *redisstate.Status `json:"sharedState"`
+	StartedAt     time.Time          `json:"startedAt"`
+	UptimeSeconds int64              `json:"uptimeSeconds"`
+	Build         Build              `json:"build"`
 }
 
 // Running is the bundle that serves.

@@ -89,7 +89,7 @@ type State interface {
 	// First reports whether nobody has asked for the same name before, within the time to live that was given then. It is how a
 	// token is told from its replay.
 	First(ctx context.Context, name string, ttl time.Duration) (bool, error)
-	// Key returns the record of an API key, nil if there is none. It may be as old as a revocation takes to be told: two seconds at
+	// Key returns the record of an API key, nil if there is none. The record is shared: nobody may change it. It may be as old as a revocation takes to be told: two seconds at
 	// the worst.
 	Key(ctx context.Context, id string) (*KeyRecord, error)
 	// KeyUsed notes that a key was used, now and then.
@@ -120,14 +120,16 @@ type Taken struct {
 
 // KeyRecord is an API key as it is stored. There is no secret in it.
 type KeyRecord struct {
-	ID          string    `json:"id"`
-	Environment string    `json:"environment"`
-	Owner       string    `json:"owner"`
-	Tenant      string    `json:"tenant,omitempty"`
-	Scopes      []string  `json:"scopes,omitempty"`
-	Hashes      []string  `json:"hashes"` // HMAC-SHA-256 of each live secret under the pepper, hex: two while one is being replaced
-	Created     time.Time `json:"created"`
-	Expires     time.Time `json:"expires,omitzero"` // zero: never
-	Revoked     time.Time `json:"revoked,omitzero"` // zero: it is not
-	LastUsed    time.Time `json:"lastUsed,omitzero"`
+	ID          string   `json:"id"`
+	Environment string   `json:"environment"`
+	Owner       string   `json:"owner"`
+	Tenant      string   `json:"tenant,omitempty"`
+	Scopes      []string `json:"scopes,omitempty"`
+	// Hashes are HMAC-SHA-256 of the live secrets under the pepper, hex, the newest first; one that is being replaced ends with "@" and
+	// the Unix time until which it is good.
+	Hashes   []string  `json:"hashes"`
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires,omitzero"` // zero: never
+	Revoked  time.Time `json:"revoked,omitzero"` // zero: it is not
+	LastUsed time.Time `json:"lastUsed,omitzero"`
 }

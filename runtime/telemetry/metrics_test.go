@@ -22,8 +22,11 @@ import (
 
 	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/runtime/keyset"
 	"github.com/suuupra/gateway/runtime/policy"
+	"github.com/suuupra/gateway/runtime/policy/all"
 	"github.com/suuupra/gateway/runtime/shed"
+	"github.com/suuupra/gateway/runtime/state/redisstate"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/runtime/upstream/health"
 )
@@ -72,6 +75,18 @@ func wantLines(t *testing.T, text, prefix string, want ...string) {
 
 // populate makes every metric of the package appear.
 func populate(m *Metrics) {
+	vectors := slices.Concat(keyset.Vectors(), redisstate.Vectors)
+	for _, k := range all.Kinds() {
+		vectors = append(vectors, k.Vectors...)
+	}
+	for _, v := range vectors {
+		s := m.Series(v, slices.Repeat([]string{"x"}, len(v.Labels))...)
+		if v.Gauge {
+			s.Set(1)
+		} else {
+			s.Add(1)
+		}
+	}
 	r := m.Route("users-api")
 	r.Record("GET", 200, 3*time.Millisecond, 10, 20)
 	r.Policy("auth").Record(OutcomePass)

@@ -9,7 +9,7 @@ import (
 	"github.com/suuupra/gateway/runtime/policy"
 )
 
-// policyVectors is the collector of the metrics that kinds of policies have of their own.
+// policyVectors is the metrics that kinds of policies, and what they reach, have of their own.
 type policyVectors struct {
 	mu  sync.Mutex
 	all map[*policy.Vector]vector
@@ -21,13 +21,11 @@ type vector interface {
 	DeletePartialMatch(prometheus.Labels) int
 }
 
-// Policies makes the metrics of kinds, so that each is there before its first series.
-func (m *Metrics) Policies(kinds []policy.Kind) error {
-	for _, k := range kinds {
-		for _, v := range k.Vectors {
-			if _, err := m.vector(v); err != nil {
-				return err
-			}
+// Declare makes metrics, so that each is there, and known to be good, before its first series.
+func (m *Metrics) Declare(vectors ...*policy.Vector) error {
+	for _, v := range vectors {
+		if _, err := m.vector(v); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -69,6 +69,7 @@ var secretForms = sync.OnceValue(func() []secretForm {
 		{"ASIA", "an AWS access key", regexp.MustCompile(`\bASIA[A-Z0-9]{16}\b`)},
 		{"gh", "a GitHub token", regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{36,}`)},
 		{"github_pat_", "a GitHub token", regexp.MustCompile(`\bgithub_pat_[A-Za-z0-9_]{22,}`)},
+		{"gw_", "an API key of a gateway", regexp.MustCompile(`\bgw_[a-z0-9][a-z0-9_-]{0,62}_[a-z2-7]{16}_[0-9A-Za-z]{38}\b`)},
 		{"glpat-", "a GitLab token", regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`)},
 		{"xox", "a Slack token", regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`)},
 		{"AIza", "a Google API key", regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`)},
