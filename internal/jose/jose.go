@@ -29,6 +29,7 @@ type Token struct {
 	KeyID     string // empty if the header names none
 	Type      string // typ, as written; empty if the header has none
 	payload   []byte
+	claims    map[string]any // the payload, once it was read
 	signed    string // what the signature is over
 	signature []byte
 }
@@ -97,9 +98,9 @@ func (t *Token) read(h map[string]any) error {
 // UnverifiedIssuer is what the token says of its issuer: good for choosing whose keys to verify it with, and for nothing else. Whoever
 // does so compares the iss of the verified claims again.
 func (t *Token) UnverifiedIssuer() (string, error) {
-	claims, err := Object(t.payload)
+	claims, err := t.decoded()
 	if err != nil {
-		return "", malformed("the claims: %s", err)
+		return "", err
 	}
 	issuer, ok := claims["iss"].(string)
 	if !ok {
@@ -136,6 +137,14 @@ func (t *Token) Claims(keys *Set, allowed []string) (map[string]any, error) {
 	if !key.verifies(t.Algorithm, []byte(t.signed), t.signature) {
 		return nil, ErrSignature
 	}
+	return t.decoded()
+}
+
+// decoded is the payload, read once. Nobody has verified it.
+func (t *Token) decoded() (map[string]any, error) {
+	if t.claims != nil {
+		return t.claims, nil
+	}
 	if !bytes.HasPrefix(t.payload, []byte("{")) {
 		return nil, malformed("its claims are no JSON object")
 	}
@@ -143,5 +152,6 @@ func (t *Token) Claims(keys *Set, allowed []string) (map[string]any, error) {
 	if err != nil {
 		return nil, malformed("the claims: %s", err)
 	}
+	t.claims = claims
 	return claims, nil
 }
