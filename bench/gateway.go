@@ -162,13 +162,22 @@ func (g *gateway) start(ctx context.Context, s *subject, channel string, args ..
 	if err != nil {
 		return err
 	}
-	s.process, err = start(ctx, s.name, g.gwrun, append([]string{
+	if s.process, err = launch(s.name, g.command(ctx, channel, admin, args...)); err != nil {
+		return err
+	}
+	return s.ready(ctx)
+}
+
+// command is gwrun on the channel in a directory.
+func (g *gateway) command(ctx context.Context, channel, admin string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, g.gwrun, append([]string{
 		"--bundle", "file://" + g.path(channel), "--trust", g.path("keys", "trust.json"),
 		"--env", environment, "--admin", admin, "--state", g.path("state-" + channel),
 	}, args...)...)
-	if err != nil {
-		return err
-	}
+}
+
+// ready waits until the subject's first request is served, and stops it if that never is.
+func (s *subject) ready(ctx context.Context) error {
 	if err := s.process.wait(ctx, time.Minute, func() bool { return ask(s.addr, s.requests[0]) }); err != nil {
 		s.process.stop()
 		return fmt.Errorf("%w; a request is answered: %s", err, answer(s.addr, s.requests[0]))

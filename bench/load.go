@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,6 +20,7 @@ import (
 type load struct {
 	addr        string
 	requests    [][]byte // sent in turn; each without a body
+	once        bool     // no request is sent twice: the load ends when all were sent
 	connections int
 	duration    time.Duration
 	rate        int         // requests a second over all connections, 0 is as fast as it goes
@@ -91,7 +93,7 @@ func (l load) connection(ctx context.Context, number int) result {
 		defer t.Stop()
 		turn = t.C
 	}
-	for n := number; ctx.Err() == nil; n += l.connections {
+	for n := number; ctx.Err() == nil && (!l.once || n < len(l.requests)); n += l.connections {
 		if turn != nil {
 			select {
 			case <-turn:
@@ -224,15 +226,14 @@ func (c *client) skip(length int) error {
 	}
 }
 
-// get builds the request the load sends: what a browser or a client library would at least send.
-func get(host, path string) []byte {
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+// get builds the request the load sends: what a browser or a client library would at least send, and further fields ("Name: value").
+func get(host, path string, fields ...string) []byte {
+	head := append([]string{"GET " + path + " HTTP/1.1", "Host: " + host, "User-Agent: bench", "Accept: */*"}, fields...)
+	return []byte(strings.Join(head, "\r\n") + "\r\n\r\n")
 }
 
 // getOnce is get for a connection that the server closes afterwards: the ports in TIME_WAIT are then not the load's.
-func getOnce(host, path string) []byte {
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: bench\r\nAccept: */*\r\nConnection: close\r\n\r\n")
-}
+func getOnce(host, path string) []byte { return get(host, path, "Connection: close") }
 
 // post builds a request with a body of n bytes.
 func post(host, path string, n int) []byte {

@@ -19,36 +19,43 @@ import (
 
 var efforts = map[string]effort{
 	"short": {
-		rounds: 3, window: time.Second, kindRounds: 1, kindWindow: 500 * time.Millisecond,
-		swaps: 1, sizes: []int{10_000}, streams: 200, deadline: 180 * time.Second,
+		rounds: 3, window: time.Second, kindRounds: 1, kindWindow: 500 * time.Millisecond, policyRounds: 1, policyWindow: 500 * time.Millisecond,
+		swaps: 1, sizes: []int{10_000}, streams: 200, deadline: 240 * time.Second,
 	},
 	"full": {
-		rounds: 5, window: 3 * time.Second, kindRounds: 3, kindWindow: time.Second,
-		swaps: 5, sizes: []int{10_000, 100_000}, streams: 10_000, deadline: 1200 * time.Second,
+		rounds: 5, window: 3 * time.Second, kindRounds: 3, kindWindow: time.Second, policyRounds: 5, policyWindow: 2 * time.Second,
+		swaps: 5, sizes: []int{10_000, 100_000}, streams: 10_000, deadline: 1500 * time.Second,
 	},
 }
 
 func main() {
-	mode := flag.String("mode", "full", "how thorough: short (under 90 s) or full (about 15 min)")
+	mode := flag.String("mode", "full", "how thorough: short (about 3 min) or full (about 15 min)")
 	recordIn := flag.String("record", "", "put the result into this document")
+	only := flag.String("only", "", "measure nothing but nginx and this part: policies")
 	kind := flag.String("serve", "", "be a proxy to compare with: relay or reverseproxy")
 	listen := flag.String("listen", "", "with -serve: the address to listen on")
 	to := flag.String("to", "", "with -serve: the upstream")
 	flag.Parse()
 
-	if err := run(*mode, *recordIn, *kind, *listen, *to); err != nil {
+	run := func() error { return run(*mode, *only, *recordIn) }
+	if *kind != "" {
+		run = func() error { return serve(*kind, *listen, *to) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(mode, recordIn, kind, listen, to string) error {
-	if kind != "" {
-		return serve(kind, listen, to)
-	}
+func run(mode, only, recordIn string) error {
 	e, known := efforts[mode]
-	if !known {
+	switch {
+	case !known:
 		return fmt.Errorf("unknown mode %q, want short or full", mode)
+	case only != "" && only != "policies":
+		return fmt.Errorf("unknown part %q, want policies", only)
+	case only != "" && recordIn != "":
+		return errors.New("-only with -record: a part would take the place of the whole result")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -60,7 +67,7 @@ func run(mode, recordIn, kind, listen, to string) error {
 
 	begin := time.Now()
 	e.streams = roomFor(e.streams) // before any process is started
-	b := &bench{dir: dir, effort: e}
+	b := &bench{dir: dir, effort: e, only: only}
 	err = b.all(ctx)
 	text := fmt.Sprintf("%s; %s, %s.\n\n%s", surroundings(), mode, time.Since(begin).Round(time.Second), table(b.rows))
 	if len(b.kinds) > 0 {
@@ -80,6 +87,7 @@ func run(mode, recordIn, kind, listen, to string) error {
 type bench struct {
 	dir    string
 	effort effort
+	only   string // a part; empty: everything
 	rows   []row
 	kinds  []row // of the other workloads
 	notes  []string
@@ -111,28 +119,57 @@ func (b *bench) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	subjects, notes, err := startPeers(ctx, b.dir, to, id)
+	self, err := os.Executable()
 	if err != nil {
+		return err
+	}
+	list := peerList(self)
+	if b.only != "" {
+		list = list[:1] // nginx, which everything is compared with
+	}
+	peers, notes := startPeers(ctx, list, b.dir, to, id)
+	b.notes = append(b.notes, notes...)
+	defer func() {
+		for _, s := range peers {
+			s.process.stop()
+		}
+	}()
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	// The deadline is that of the measurements: how long the compiler takes depends on its cache.
 	ctx, cancel := context.WithTimeout(ctx, b.effort.deadline)
 	defer cancel()
-	b.notes = append(b.notes, notes...)
-	defer func() {
-		for _, s := range subjects {
-			s.process.stop()
-		}
-	}()
 
+	if b.only == "" {
+		b.plain(ctx, g, peers)
+	}
+	if g != nil {
+		b.policies(ctx, g, peers)
+	}
+	if b.only == "" {
+		b.others(ctx, g, peers, id)
+		if g != nil {
+			b.activations(ctx, g)
+		}
+	}
+	return errors.Join(b.errs...)
+}
+
+// plain measures what gwctl takes to validate, and plain requests through every server and every size of gwrun.
+func (b *bench) plain(ctx context.Context, g *gateway, peers []*subject) {
 	var gateways []*subject
 	if g != nil {
 		progress("built in " + g.buildDuration.Round(time.Second).String())
 		b.validate(ctx, g)
 		gateways = b.gateways(ctx, g)
-		subjects = append(subjects, gateways...)
+		defer func() {
+			for _, s := range gateways {
+				s.process.stop() // what follows is measured on a machine that does nothing else
+			}
+		}()
 	}
-	b.notes = append(b.notes, "JWT, rate limit, metrics and access log together (budget <= 2.0 x nginx) are not measured: this version has no such policies.")
+	subjects := slices.Concat(peers, gateways)
 	samples, err := measure(ctx, plain(), subjects, b.effort, progress)
 	if err != nil {
 		b.errs = append(b.errs, err)
@@ -140,15 +177,7 @@ func (b *bench) all(ctx context.Context) error {
 	b.throughput(subjects, samples)
 	if g != nil {
 		b.memory(samples)
-		for _, s := range gateways {
-			s.process.stop() // what follows is measured on a machine that does nothing else
-		}
 	}
-	b.others(ctx, g, subjects[:len(subjects)-len(gateways)], id)
-	if g != nil {
-		b.activations(ctx, g)
-	}
-	return errors.Join(b.errs...)
 }
 
 // others measures everything but plain keep-alive requests, and counts system calls.
@@ -220,11 +249,7 @@ func (b *bench) throughput(subjects []*subject, samples map[string][]sample) {
 			b.rows = append(b.rows, unmeasured(s.name, "", "see the error below"))
 			continue
 		}
-		r := row{what: s.name, value: fmt.Sprintf("%s CPU a request, %.0f/s, p50 %s, p99 %s, %s",
-			microseconds(median(got, func(s sample) time.Duration { return s.cpu })), median(got, rateOf),
-			microseconds(median(got, func(s sample) time.Duration { return s.p50 })),
-			microseconds(median(got, func(s sample) time.Duration { return s.p99 })),
-			mebibytes(median(got, func(s sample) int64 { return s.rss })))}
+		r := row{what: s.name, value: cost(got)}
 		if len(nginx) > 0 {
 			times := ratio(got, nginx, cpuOf)
 			r.ratio = fmt.Sprintf("%.2f x nginx", times)
@@ -246,6 +271,12 @@ func (b *bench) throughput(subjects []*subject, samples map[string][]sample) {
 			ratio: fmt.Sprintf("%.2f", times), budget: budget, verdict: atLeast(times, 0.95),
 		})
 	}
+}
+
+// cost says what a server takes for a request, and how soon it answers.
+func cost(got []sample) string {
+	return fmt.Sprintf("%s CPU a request, %.0f/s, p50 %s, p99 %s, %s", microseconds(median(got, cpuTime)), median(got, rateOf),
+		microseconds(median(got, p50Of)), microseconds(median(got, p99Of)), mebibytes(median(got, func(s sample) int64 { return s.rss })))
 }
 
 // memory adds the rows about what a route costs.

@@ -18,10 +18,13 @@ type effort struct {
 	// of the other workloads
 	kindRounds int
 	kindWindow time.Duration
-	swaps      int
-	sizes      []int // routes beyond 1
-	streams    int
-	deadline   time.Duration
+	// of gwrun with policies
+	policyRounds int
+	policyWindow time.Duration
+	swaps        int
+	sizes        []int // routes beyond 1
+	streams      int
+	deadline     time.Duration
 }
 
 // The closed loop's width: enough that every server always has work, few enough that no queue is measured.

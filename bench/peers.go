@@ -58,12 +58,8 @@ func peerList(self string) []peer {
 }
 
 // startPeers starts what gwrun is compared with. What cannot be is told by a note.
-func startPeers(ctx context.Context, dir, to string, id identity) (found []*subject, notes []string, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, p := range peerList(self) {
+func startPeers(ctx context.Context, list []peer, dir, to string, id identity) (found []*subject, notes []string) {
+	for _, p := range list {
 		s, err := p.start(ctx, filepath.Join(dir, p.name), to, id)
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("%s is left out: %s", p.name, err))
@@ -71,7 +67,7 @@ func startPeers(ctx context.Context, dir, to string, id identity) (found []*subj
 		}
 		found = append(found, s)
 	}
-	return found, notes, ctx.Err()
+	return found, notes
 }
 
 func (p peer) start(ctx context.Context, dir, to string, id identity) (*subject, error) {

@@ -50,8 +50,16 @@ func (t *tail) String() string {
 }
 
 func start(ctx context.Context, name, path string, args ...string) (*process, error) {
-	p := &process{name: name, cmd: exec.CommandContext(ctx, path, args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	return launch(name, exec.CommandContext(ctx, path, args...))
+}
+
+// launch starts a command, which must end with its context. Its standard output is kept unless it goes elsewhere.
+func launch(name string, cmd *exec.Cmd) (*process, error) {
+	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+	p.cmd.Stderr = &p.out
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = &p.out
+	}
 	p.cmd.WaitDelay = time.Second
 	// An interrupt lets a server with workers of its own take them along; WaitDelay ends what does not listen.
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(os.Interrupt) }

@@ -31,6 +31,7 @@ type frames struct {
 // stream is what came on one.
 type stream struct {
 	status, reset string
+	header        []string // "name: value"
 	body          strings.Builder
 	ended         bool
 }
@@ -49,7 +50,13 @@ func (s *stream) String() string {
 // speak begins a connection with the settings given.
 func (g *gateway) speak(t *testing.T, carrier string, settings ...http2.Setting) *frames {
 	t.Helper()
-	f := &frames{client: g.dial(t, carrier, "h2"), streams: map[uint32]*stream{}}
+	return g.speakFrom(t, carrier, "", settings...)
+}
+
+// speakFrom begins one from an address of this machine, as dialFrom does.
+func (g *gateway) speakFrom(t *testing.T, carrier, from string, settings ...http2.Setting) *frames {
+	t.Helper()
+	f := &frames{client: g.dialFrom(t, carrier, "h2", from), streams: map[uint32]*stream{}}
 	f.Framer = http2.NewFramer(f.Conn, f.in)
 	f.windows.stream, f.windows.conn = 65535, 65535
 	f.AllowIllegalWrites, f.enc = true, hpack.NewEncoder(&f.block)
@@ -111,6 +118,9 @@ func (f *frames) next() error {
 	case *http2.MetaHeadersFrame:
 		if status := got.PseudoValue("status"); status != "" && status[0] != '1' {
 			s.status = status
+			for _, field := range got.RegularFields() {
+				s.header = append(s.header, field.Name+": "+field.Value)
+			}
 		}
 		s.ended = s.ended || got.StreamEnded()
 	case *http2.DataFrame:

@@ -35,22 +35,47 @@ type gateway struct {
 	probes        atomic.Int64
 }
 
-// startGateway serves with settings of the gateway (YAML in braces) beside its listeners.
-func startGateway(t *testing.T, settings string, scripts func(path string) script) *gateway {
+// newGateway makes what a gateway is configured with, and does not start it.
+func newGateway(t *testing.T, scripts func(path string) script) *gateway {
 	t.Helper()
-	bin := testkit.Binary(t, "gwrun")
-	dir, certs := t.TempDir(), t.TempDir()
 	g := &gateway{t: t, plain: testkit.FreePort(t), secure: testkit.FreePort(t), ca: testkit.NewAuthority(t)}
 	g.open, g.guarded = newOrigin(t, scripts), newOrigin(t, scripts)
-	cert, key := g.ca.Write(t, certs, "tls", testkit.Leaf{Names: []string{"h", "127.0.0.1"}})
-	for name, text := range map[string]string{
-		"gateway.yaml": fmt.Sprintf(`gateway:
+	return g
+}
+
+// settings is gateway.yaml: the listeners, and what else there is to say (YAML in braces).
+func (g *gateway) settings(more string) string {
+	cert, key := g.ca.Write(g.t, g.t.TempDir(), "tls", testkit.Leaf{Names: []string{"h", "127.0.0.1"}})
+	return fmt.Sprintf(`gateway:
   name: hostile
   listeners:
     - { id: plain, address: %q, http2: { cleartext: true } }
     - { id: secure, address: %q, tls: { certificates: [{ cert: "file:%s", key: "file:%s" }] } }
 %s
-`, g.plain, g.secure, cert, key, settings),
+`, g.plain, g.secure, cert, key, more)
+}
+
+// writeConfig writes the files of a config repository.
+func writeConfig(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("apiVersion: gateway.suuupra.dev/v1\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// startGateway serves with settings of the gateway (YAML in braces) beside its listeners.
+func startGateway(t *testing.T, settings string, scripts func(path string) script) *gateway {
+	t.Helper()
+	bin := testkit.Binary(t, "gwrun")
+	g, dir := newGateway(t, scripts), t.TempDir()
+	writeConfig(t, dir, map[string]string{
+		"gateway.yaml": g.settings(settings),
 		"routes/routes.yaml": fmt.Sprintf(`routes:
   - id: everything
     matcher: { path: /* }
@@ -63,19 +88,18 @@ func startGateway(t *testing.T, settings string, scripts func(path string) scrip
     target: { type: http, url: "http://%s" }
     policy: { timeout: 1s }
 `, g.open.addr, g.guarded.addr, g.open.addr),
-	} {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte("apiVersion: gateway.suuupra.dev/v1\n"+text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	g.process = testkit.Start(t, testkit.Command{Path: bin, Args: []string{"dev", dir, "--listen", "", "--demo", ""}})
 	g.process.WaitLine(`serving \S+ on `)
-	testkit.Eventually(t, "both listeners are open", func() bool {
-		for _, addr := range []string{g.plain, g.secure} {
+	awaitOpen(t, g.plain, g.secure)
+	return g
+}
+
+// awaitOpen waits until there are listeners at all of the addresses.
+func awaitOpen(t *testing.T, addresses ...string) {
+	t.Helper()
+	testkit.Eventually(t, "the listeners are open", func() bool {
+		for _, addr := range addresses {
 			c, err := net.Dial("tcp", addr)
 			if err != nil {
 				return false
@@ -84,7 +108,6 @@ func startGateway(t *testing.T, settings string, scripts func(path string) scrip
 		}
 		return true
 	})
-	return g
 }
 
 // carriers are the ways HTTP/1.1 comes to the gateway.
@@ -99,7 +122,16 @@ type client struct {
 // dial connects, with a protocol of ALPN if it is over TLS.
 func (g *gateway) dial(t *testing.T, carrier, alpn string) *client {
 	t.Helper()
+	return g.dialFrom(t, carrier, alpn, "")
+}
+
+// dialFrom connects from an address of this machine, any of 127.0.0.0/8; "" is 127.0.0.1.
+func (g *gateway) dialFrom(t *testing.T, carrier, alpn, from string) *client {
+	t.Helper()
 	d := net.Dialer{Timeout: patience}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
 	var nc net.Conn
 	var err error
 	if carrier == "over TLS" {

@@ -30,7 +30,7 @@ type Token struct {
 	Type      string // typ, as written; empty if the header has none
 	payload   []byte
 	claims    map[string]any // the payload, once it was read
-	signed    string // what the signature is over
+	signed    string         // what the signature is over
 	signature []byte
 }
 

@@ -45,6 +45,8 @@ type Env struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Rand     func() uint64
+	// Sleep waits; false if ctx ends before.
+	Sleep func(ctx context.Context, d time.Duration) bool
 }
 
 // Fill sets what may be left out: a log that goes nowhere, the clock, chance.
@@ -57,6 +59,23 @@ func (e *Env) Fill() {
 	}
 	if e.Rand == nil {
 		e.Rand = rand.Uint64
+	}
+	if e.Sleep == nil {
+		e.Sleep = sleep
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

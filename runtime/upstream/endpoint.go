@@ -294,6 +294,9 @@ func (e *Endpoint) connections() (open, idle int64) {
 
 // connect dials and, for https, shakes hands. The context bounds both.
 func (u *Upstream) connect(ctx context.Context, address string, protocols []string) (net.Conn, error) {
+	if u.env.Dial != nil {
+		return u.env.Dial(ctx, address)
+	}
 	nc, err := u.dialer.DialContext(ctx, "tcp", address)
 	if err != nil || u.spec.Scheme != "https" {
 		return nc, err

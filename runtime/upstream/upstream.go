@@ -74,6 +74,8 @@ type Env struct {
 	Secret   func(ref string) ([]byte, error)
 	Observer Observer
 	Roots    *x509.CertPool // whom to believe about https endpoints; nil: the system's roots
+	// Dial connects in place of the network, for judging requests offline. Nil: sockets, and no address that may not be dialled.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 func (e *Env) fill() {

@@ -55,6 +55,9 @@ func (d *decoder) value(n *schema.Node, v reflect.Value, where *loc) {
 			v.SetString(strconv.FormatInt(n.Int, 10))
 			return
 		}
+	case reflect.TypeFor[Claim]():
+		v.Set(reflect.ValueOf(Claim{n.Any()}))
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

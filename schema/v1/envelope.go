@@ -29,6 +29,8 @@ func (w *walker) envelope(n *schema.Node, root *loc) {
 		here := &loc{up: root, def: file.Name, name: f.Name, index: -1}
 		switch {
 		case f.Name == "apiVersion":
+		case f.Name == "tests":
+			w.misplacedTests(f, here)
 		case field == nil:
 			if closest(f.Name, []string{"apiVersion"}) == "" || n.Get("apiVersion") != nil { // else said already
 				w.unknownField(file, n, f, root)

@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"strconv"
@@ -122,3 +123,9 @@ func (r StatusRange) Span() (from, to int64) {
 
 // Port is the number or the name of a port.
 type Port string
+
+// Claim is the value of a claim in a test: a bool, an int64, a float64, a string, a []any or a map[string]any, as schema.Node.Any has it.
+type Claim struct{ Value any }
+
+// MarshalJSON implements json.Marshaler.
+func (c Claim) MarshalJSON() ([]byte, error) { return json.Marshal(c.Value) }

@@ -959,13 +959,13 @@ type RateLimit struct {
 	IntervalMs *int64 `json:"intervalMs,omitempty"`
 	// Tokens that can be saved up. Absent: tokensPerInterval.
 	Burst *int64 `json:"burst,omitempty"`
-	// Who shares the bucket: the parts together are its name. Absent: user if the route has auth.jwt, else key if it has auth.apiKey, else ip.
+	// Who shares the bucket: the parts together are its name. Clients choose what is in a header: alone it limits nobody. Absent: user if the route has auth.jwt, else key if it has auth.apiKey, else ip.
 	Key []string `json:"key,omitempty"`
-	// Whose bucket it is. route: each route has its own. A name: every limit with this name and the same numbers has the same. Nil: the route.
+	// Whose bucket it is. Absent: each route has its own. A name: every limit of the same tenant with this name and the same tokensPerInterval, intervalMs and burst has the same. Nil: the route.
 	Scope string `json:"scope,omitempty"`
 	// Tokens a request takes. Default: 1.
 	Cost *int64 `json:"cost,omitempty"`
-	// Share of the burst that each gateway may take from Redis at once, and hand out by itself: fewer questions for less exactness. The sum admitted can be over the limit by no more than this share for each gateway. 0 asks for every request. Default: 0.
+	// Share of the burst that each gateway may take from Redis at once, and hand out by itself: fewer questions for less exactness. The limit is never exceeded; up to this share can lie unused at each gateway for ten seconds. 0 asks for every request. Only for a policy with one limit. Default: 0.
 	LocalPercent *int64 `json:"localPercent,omitempty"`
 }
 
@@ -1005,13 +1005,13 @@ type Limit struct {
 	IntervalMs *int64 `json:"intervalMs,omitempty"`
 	// Tokens that can be saved up. Absent: tokensPerInterval.
 	Burst *int64 `json:"burst,omitempty"`
-	// Who shares the bucket: the parts together are its name. Absent: user if the route has auth.jwt, else key if it has auth.apiKey, else ip.
+	// Who shares the bucket: the parts together are its name. Clients choose what is in a header: alone it limits nobody. Absent: user if the route has auth.jwt, else key if it has auth.apiKey, else ip.
 	Key []string `json:"key,omitempty"`
-	// Whose bucket it is. route: each route has its own. A name: every limit with this name and the same numbers has the same. Nil: the route.
+	// Whose bucket it is. Absent: each route has its own. A name: every limit of the same tenant with this name and the same tokensPerInterval, intervalMs and burst has the same. Nil: the route.
 	Scope string `json:"scope,omitempty"`
 	// Tokens a request takes. Default: 1.
 	Cost *int64 `json:"cost,omitempty"`
-	// Share of the burst that each gateway may take from Redis at once, and hand out by itself: fewer questions for less exactness. The sum admitted can be over the limit by no more than this share for each gateway. 0 asks for every request. Default: 0.
+	// Share of the burst that each gateway may take from Redis at once, and hand out by itself: fewer questions for less exactness. The limit is never exceeded; up to this share can lie unused at each gateway for ten seconds. 0 asks for every request. Only for a policy with one limit. Default: 0.
 	LocalPercent *int64 `json:"localPercent,omitempty"`
 }
 
@@ -1267,6 +1267,8 @@ type TestRequest struct {
 	Headers map[string]string `json:"headers,omitempty"`
 	// Body.
 	Body string `json:"body,omitempty"`
+	// In place of body: this many bytes of filler, up to 16 MiB.
+	BodySize *Size `json:"bodySize,omitempty"`
 	// Address that the request comes from. Default: 192.0.2.1.
 	From string `json:"from,omitempty"`
 	// A token, signed by a stand-in for the route's issuer and put where the route looks for it. {} is one that is good, of somebody without roles. Nil: no token.

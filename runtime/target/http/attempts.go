@@ -1,7 +1,6 @@
 package httptarget
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -57,7 +56,7 @@ func (c *call) attempts() error {
 		if o.err == nil {
 			c.discard()
 		}
-		if !sleep(c.ctx, o.pause) {
+		if !c.t.env.Sleep(c.ctx, o.pause) {
 			c.settle(true, false, 0)
 			return httpmsg.ErrClientClosed
 		}
@@ -338,19 +337,4 @@ func verdict(status int) health.Result {
 		return health.Status5xx
 	}
 	return health.Success
-}
-
-// sleep waits; false if ctx ends before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
