@@ -27,7 +27,7 @@ var classes = map[string]class{
 
 	"authorization": guard, "authorisation": guard, "rbac": guard, "acl": guard, "opa": guard, "cel": guard, "ip": guard,
 	"ipfilter": guard, "geo": guard, "waf": guard, "cors": guard, "csrf": guard, "bot": guard, "validation": guard,
-	"securityheaders": guard, "contenttype": guard, "audit": guard, "promptguard": guard, "contentfilter": guard, "redaction": guard, "dlp": guard,
+	"securityheaders": guard, "contenttype": guard, "contextinjection": guard, "audit": guard, "promptguard": guard, "contentfilter": guard, "redaction": guard, "dlp": guard,
 
 	"bodylimit": bound, "ratelimit": bound, "concurrency": bound, "concurrencylimit": bound, "loadshedding": bound,
 	"throttle": bound, "circuitbreaker": bound,
@@ -52,6 +52,7 @@ const (
 	demands        // a list of what a request must have, or is refused for: one less is weaker
 	accepts        // a list of what is let through: one more is weaker, and none at all is no check
 	source         // where keys or decisions come from: another one is trusted instead
+	exact          // a text: nobody can tell whether another one is weaker, and none is
 	ceiling        // a number: higher is weaker
 	floor          // a number: lower is weaker
 	lock           // true to false is weaker
@@ -102,6 +103,7 @@ var rules = map[string]rule{
 	"maxFailuresPerMinute": {ceiling, nil},
 	"anomalyThreshold":     {ceiling, protecting}, "paranoiaLevel": {floor, protecting}, "paranoia": {floor, protecting},
 
+	"when": {exact, protecting}, "type": {exact, []class{authenticate}}, "replayProtection": {lock, nil},
 	"enabled": {lock, nil}, "required": {lock, protecting}, "verify": {lock, protecting}, "requireExp": {lock, protecting},
 	"strict": {lock, protecting}, "failClosed": {lock, nil},
 	"optional": {door, protecting}, "allowMissing": {door, protecting}, "allowAnonymous": {door, protecting},
@@ -118,6 +120,9 @@ var rules = map[string]rule{
 	"maxConcurrent": {ceiling, limiting}, "maxConcurrency": {ceiling, limiting}, "maxTokens": {ceiling, limiting},
 	"maxCost": {ceiling, limiting}, "maxTokensPerRequest": {ceiling, limiting}, "dailyBudget": {ceiling, limiting},
 }
+
+// withoutBound are ceilings whose absence means that there is none.
+var withoutBound = map[string]bool{"maxLifetimeMs": true}
 
 // ruleFor finds the rule of a field in a policy of a class.
 func ruleFor(name string, c class) (sense, bool) {

@@ -231,6 +231,12 @@ func (w *weigher) judge(s sense, keys []string, old, new any) {
 		if a, b := texts(old), texts(new); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
 			w.weaker(keys, "%s is %s, another source than %s", name, someOf(b), someOf(a))
 		}
+	case exact:
+		if a, b := texts(old), texts(new); len(a) > 0 && len(b) == 0 {
+			w.weaker(keys, "%s is gone, it was %s", name, someOf(a))
+		} else if len(a) > 0 && !slices.Equal(a, b) {
+			w.weaker(keys, "%s is %s, it was %s", name, someOf(b), someOf(a))
+		}
 	case ceiling, floor:
 		w.numbers(s, keys, name, old, new)
 	case lock:
@@ -276,6 +282,8 @@ func (w *weigher) numbers(s sense, keys []string, name string, old, new any) {
 			b = 0
 		}
 		w.d.loosened(w.obj, limit{keys: keys, what: name, old: a, new: b, cost: w.class == spend})
+	case !still && withoutBound[keys[len(keys)-1]]:
+		w.weaker(keys, "%s is gone, it was %d", name, a)
 	case s == ceiling && still && b > a:
 		w.weaker(keys, "%s is %d, it was %d", name, b, a)
 	case s == floor && b < a:
