@@ -155,8 +155,10 @@ func (r *rig) kind() policy.Kind {
 		})
 }
 
-func (p *testPolicy) Decide(context.Context, *policy.Exchange) policy.Verdict {
+func (p *testPolicy) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 	switch p.plan.Do {
+	case "know": // the caller, for a moment
+		x.Principal = &policy.Principal{Until: time.Now().Add(200 * time.Millisecond)}
 	case "panic":
 		panic("policy " + p.plan.Name + " panics")
 	case "refuse":

@@ -64,9 +64,11 @@ func cut(ctx context.Context, reject *policy.Reject, status int) *policy.Reject 
 	if why == nil {
 		return reject
 	}
-	return &policy.Reject{
-		Status: why.Status, Code: why.Code, Detail: why.Detail, Header: []httpmsg.Field{{Name: "Retry-After", Value: "1"}},
+	out := &policy.Reject{Status: why.Status, Code: why.Code, Detail: why.Detail}
+	if why.Status == 503 {
+		out.Header = []httpmsg.Field{{Name: "Retry-After", Value: "1"}}
 	}
+	return out
 }
 
 // exchange answers the request, or returns why it was not answered. A panic of anything above the engine ends here.
@@ -111,7 +113,18 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 		route.Chain.RespondAsked(ctx, &x.Exchange, verdict.Response, x.asked)
 		return send(w, verdict.Response)
 	}
+	if bond != nil && x.Principal != nil && lasts(x.Request) {
+		defer time.AfterFunc(time.Until(x.Principal.Until), func() { bond.End(errExpired) }).Stop()
+	}
 	return g.forward(ctx, x, route, w)
+}
+
+// errExpired ends an exchange that has outlived the token it began with: whoever was let in for an hour does not stay for a day.
+var errExpired = &httpmsg.Error{Status: 401, Code: "token_expired", Detail: "the token that this exchange began with has expired"}
+
+// lasts reports whether a request is for something without an end of its own: another protocol, or a stream of events.
+func lasts(r *httpmsg.Request) bool {
+	return r.Upgrade != "" || strings.Contains(r.Header.Get("Accept"), "text/event-stream") || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 }
 
 // overloaded refuses a request that the gateway has no time for.

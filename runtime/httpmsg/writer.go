@@ -61,10 +61,12 @@ type CancelSlot interface {
 	OnCancel(f func())
 }
 
-// Bond is a context of an exchange that the engine may end before its time.
+// Bond is a context of an exchange that may be ended before its time.
 type Bond interface {
 	// Bind says what the exchange hangs on from now on. Who ends exchanges may spare some by it.
 	Bind(owner any)
+	// End ends the exchange.
+	End(why *Error)
 	// Why is why the exchange was ended; nil if it was not, or if its client has gone.
 	Why() *Error
 }

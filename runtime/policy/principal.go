@@ -16,6 +16,7 @@ type Principal struct {
 	// Claims is the whole payload as encoding/json decodes it with UseNumber. Nobody changes it.
 	Claims  map[string]any
 	Expires time.Time
+	Until   time.Time // when it is taken no more: Expires, and how far clocks may be apart
 }
 
 // Key is the API key that a request carried.

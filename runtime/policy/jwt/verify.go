@@ -49,7 +49,8 @@ func (v *verifier) verify(ctx context.Context, t *jose.Token, d digest, size int
 	if why != "" {
 		return nil, why
 	}
-	k := &known{principal: p, keys: set, expires: p.Expires.Add(time.Duration(v.issuer.ClockSkew) * time.Second)}
+	p.Until = p.Expires.Add(time.Duration(v.issuer.ClockSkew) * time.Second)
+	k := &known{principal: p, keys: set, expires: p.Until}
 	if k.id, _ = claims["jti"].(string); len(k.id) > 1024 {
 		return nil, reasonClaims
 	}
