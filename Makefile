@@ -47,8 +47,8 @@ lint: ## check form, vet, staticcheck, import rules and known vulnerabilities
 	@.ci/lint
 
 .PHONY: bench
-bench: ## measure side by side with nginx, HAProxy, Caddy, Traefik and Fastify (BENCH=short: under 90 s)
-	@.ci/programs nginx haproxy caddy strace
+bench: ## measure side by side with nginx, HAProxy, Caddy, Traefik and Fastify (BENCH=short: three minutes)
+	@.ci/programs nginx haproxy caddy strace redis-server
 	@go run ./bench -mode $(BENCH) $(if $(RECORD),-record docs/benchmarks.md)
 
 .PHONY: faults
