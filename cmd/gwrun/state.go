@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/suuupra/gateway/internal/apikey"
 	"github.com/suuupra/gateway/runtime/apikeys"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/state/keystore"
@@ -17,8 +18,8 @@ import (
 // inMemory is the value of --redis for a gateway that is the only one: its state ends with the process.
 const inMemory = "memory:"
 
-// minPepper is how long the pepper has to be, in bytes: as long as the hash that is made under it.
-const minPepper = 32
+// minPepper is how long the pepper has to be, in bytes.
+const minPepper = apikey.MinPepper
 
 // shared is the state that gateways share, as the parts of one see it.
 type shared interface {

@@ -15,7 +15,7 @@ import (
 
 // MinPepper is how many bytes a pepper has at least. The secrets have entropy enough of their own: it is there so that who can
 // only write to the store cannot make keys.
-const MinPepper = 16
+const MinPepper = 32
 
 const (
 	domain     = "gw-api-key-v1\x00"

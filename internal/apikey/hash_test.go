@@ -37,7 +37,7 @@ func TestHash(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	h := newHasher(t)
-	other, err := NewHasher([]byte("another pepper, as long"))
+	other, err := NewHasher([]byte("another pepper that is long enough"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -312,7 +312,7 @@ func TestNewRefuses(t *testing.T) {
 	for _, tt := range []struct{ env, pepper, want string }{
 		{"", string(pepper), `the environment is "", which no API key can be for`},
 		{"Prod", string(pepper), `the environment is "Prod", which no API key can be for`},
-		{"prod", "hunter2", "the pepper has 7 bytes, must have at least 16"},
+		{"prod", "hunter2", "the pepper has 7 bytes, must have at least 32"},
 	} {
 		if _, err := New(Options{Environment: tt.env, Pepper: []byte(tt.pepper)}); err == nil || err.Error() != tt.want {
 			t.Errorf("%v, want %s", err, tt.want)

@@ -71,7 +71,7 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		{"no state", plan, func(w *policytest.World) { w.State = nil }, "it needs state that gateways share: start gwrun with --redis"},
 		{"no pepper", plan, func(w *policytest.World) { w.Pepper = nil }, "start gwrun with GWRUN_API_KEY_PEPPER"},
-		{"a short pepper", plan, func(w *policytest.World) { w.Pepper = []byte("hunter2") }, "GWRUN_API_KEY_PEPPER: the pepper has 7 bytes, must have at least 16"},
+		{"a short pepper", plan, func(w *policytest.World) { w.Pepper = []byte("hunter2") }, "GWRUN_API_KEY_PEPPER: the pepper has 7 bytes, must have at least 32"},
 		{"an environment without a name", plan, func(w *policytest.World) { w.Environment = "" }, `the environment is "", which no API key can be for`},
 		{"no header", `{"header":"","maxFailuresPerMinute":60}`, nil, `header is "", must be a header name`},
 		{"a header that ends the header", `{"header":"X\r\nY","maxFailuresPerMinute":60}`, nil, `header is "X\r\nY", must be a header name`},
