@@ -58,12 +58,23 @@ func describe(p *ir.Program, r *ir.Route, kinds []policy.Kind, params []policy.P
 		if json.Unmarshal(pol.Plan, &plan) == nil {
 			for _, name := range slices.Sorted(keys(plan)) {
 				raw, _ := json.Marshal(plan[name]) // it came from JSON
-				s.add("policy."+pol.Kind+"."+name, string(raw))
+				field := "policy." + pol.Kind + "." + name
+				at := origin(p, root+"/"+field)
+				if at == nil {
+					at = origin(p, root+"/"+authored[field])
+				}
+				w.Settings = append(w.Settings, Setting{Field: field, Value: string(raw), Origin: at})
 			}
 		}
 	}
 	w.Pipeline = pipeline(p, r, kinds)
 	return w
+}
+
+// authored are the names that people write for what is compiled under another one.
+var authored = map[string]string{
+	"policy.auth.jwt.audiences": "policy.auth.jwt.audience", "policy.rateLimit.limits": "policy.rateLimit.tokensPerInterval",
+	"policy.signedUrl.maxLifetimeMs": "policy.signedUrl.maxLifetime",
 }
 
 func keys(m map[string]any) func(func(string) bool) {
