@@ -3,6 +3,7 @@ package simulate
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,25 +57,40 @@ func describe(p *ir.Program, r *ir.Route, kinds []policy.Kind, params []policy.P
 	for _, pol := range r.Policies {
 		var plan map[string]any
 		if json.Unmarshal(pol.Plan, &plan) == nil {
-			for _, name := range slices.Sorted(keys(plan)) {
-				raw, _ := json.Marshal(plan[name]) // it came from JSON
-				field := "policy." + pol.Kind + "." + name
-				at := origin(p, root+"/"+field)
-				if at == nil {
-					at = origin(p, root+"/"+authored[field])
-				}
-				w.Settings = append(w.Settings, Setting{Field: field, Value: string(raw), Origin: at})
-			}
+			s.policy("policy."+pol.Kind, asWritten(p, root+"/policy."+pol.Kind, plan))
 		}
 	}
 	w.Pipeline = pipeline(p, r, kinds)
 	return w
 }
 
-// authored are the names that people write for what is compiled under another one.
-var authored = map[string]string{
-	"policy.auth.jwt.audiences": "policy.auth.jwt.audience", "policy.rateLimit.limits": "policy.rateLimit.tokensPerInterval",
-	"policy.signedUrl.maxLifetimeMs": "policy.signedUrl.maxLifetime",
+// policy notes the settings of one policy.
+func (s settings) policy(prefix string, plan map[string]any) {
+	for _, name := range slices.Sorted(keys(plan)) {
+		raw, _ := json.Marshal(plan[name]) // it came from JSON
+		s.add(prefix+"."+name, string(raw))
+	}
+}
+
+// authored are the names that people may write for what is compiled under another one.
+var authored = map[string]string{"audiences": "audience", "maxLifetimeMs": "maxLifetime"}
+
+// asWritten gives a plan the names that its author wrote: the values are the same, and are looked for under those.
+func asWritten(p *ir.Program, at string, plan map[string]any) map[string]any {
+	for name, written := range authored {
+		if v, ok := plan[name]; ok && origin(p, at+"."+name) == nil && origin(p, at+"."+written) != nil {
+			delete(plan, name)
+			plan[written] = v
+		}
+	}
+	if limits, ok := plan["limits"].([]any); ok && len(limits) == 1 && origin(p, at+".limits") == nil { // one limit is written without a list
+		if only, ok := limits[0].(map[string]any); ok {
+			delete(plan, "limits")
+			delete(only, "id")
+			maps.Copy(plan, only)
+		}
+	}
+	return plan
 }
 
 func keys(m map[string]any) func(func(string) bool) {
