@@ -87,7 +87,7 @@ Exit codes, the same in every format:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		newInit(), newValidate(), newBuild(), newSign(), newSignURL(), newVerify(), newInspect(), newDiff(), newApply(),
-		newStatus(), newDrift(), newExplain(), newKeygen(), newKeys(), newSchema(), newVersion(), newMan(),
+		newStatus(), newDrift(), newTest(), newExplain(), newKeygen(), newKeys(), newSchema(), newVersion(), newMan(),
 	)
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp())

@@ -68,10 +68,8 @@ func (f *repositoryFlags) validate(ctx context.Context, path, environment string
 
 // source finds the bytes of a file for the renderers.
 func (r *repository) source(path string) []byte {
-	for i := range r.tree.Files {
-		if r.tree.Files[i].Path == path {
-			return r.tree.Files[i].Data
-		}
+	if f := r.tree.File(path); f != nil {
+		return f.Data
 	}
 	return nil
 }

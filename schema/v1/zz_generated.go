@@ -1309,6 +1309,8 @@ type TestToken struct {
 	Issuer string `json:"issuer,omitempty"`
 	// Algorithm. Absent: one that the route takes.
 	Algorithm string `json:"algorithm,omitempty"`
+	// Value of the header typ. Absent: the one that the route asks for, or JWT.
+	Type string `json:"type,omitempty"`
 	// Time to its exp. Default: 5m.
 	ExpiresIn *Duration `json:"expiresIn,omitempty"`
 	// Let exp lie so far back that no clock skew of the route makes up for it. Default: false.

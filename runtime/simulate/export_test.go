@@ -1,0 +1,4 @@
+package simulate
+
+// Refuses is for tests.
+var Refuses = refuses
