@@ -168,6 +168,9 @@ func failureText(st *admin.Status) string {
 	if p := st.Source.Pending; p != nil {
 		text += fmt.Sprintf("; version %d waits: %s", p.Version, p.Reason)
 	}
+	if len(st.MissingSecrets) > 0 {
+		text += fmt.Sprintf("; routes answer 503 for want of these secrets: %s", strings.Join(st.MissingSecrets, ", "))
+	}
 	if len(st.RestartNeeded) > 0 {
 		text += fmt.Sprintf("; restart it: the bundle opens these listeners otherwise than they are open: %s", strings.Join(st.RestartNeeded, ", "))
 	}

@@ -96,7 +96,8 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	if err := s.openState(o.dev, cmp.Or(o.keysFor, c.Env)); err != nil {
 		return nil, err
 	}
-	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis}
+	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis, secrets: s.secrets}
+	s.metrics.ObserveSecrets(s.secrets.Missing)
 	s.own = admin.New(admin.Options{
 		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive,
 		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},

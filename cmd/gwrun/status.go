@@ -15,6 +15,7 @@ import (
 	"github.com/suuupra/gateway/runtime/admin"
 	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/drift"
+	"github.com/suuupra/gateway/runtime/secret"
 	"github.com/suuupra/gateway/runtime/source"
 	"github.com/suuupra/gateway/runtime/state/redisstate"
 	"github.com/suuupra/gateway/runtime/upstream"
@@ -28,6 +29,7 @@ type status struct {
 	gateway   *runtime.Gateway
 	activator *activate.Activator
 	redis     *redisstate.Client // nil: no state is shared through it
+	secrets   *secret.Store
 
 	mu        sync.Mutex
 	kind      string // of the source
@@ -96,7 +98,7 @@ func (s *status) Status() admin.Status {
 		shared := s.redis.Status()
 		out.SharedState = &shared
 	}
-	out.RestartNeeded = s.restart
+	out.RestartNeeded, out.MissingSecrets = s.restart, s.secrets.Missing()
 	out.Drift = driftStatus(s.drift)
 	out.LoadShedding = s.gateway.Shedding()
 	return out

@@ -62,8 +62,10 @@ type Status struct {
 	Drift     *Drift     `json:"drift"`
 	Listeners []Listener `json:"listeners"`
 	// RestartNeeded names the listeners that the running bundle opens otherwise than they are open, which only a restart changes.
-	RestartNeeded []string    `json:"restartNeeded,omitempty"`
-	LoadShedding  shed.Status `json:"loadShedding"`
+	RestartNeeded []string `json:"restartNeeded,omitempty"`
+	// MissingSecrets are references that policies need and that could never be read: their routes answer 503.
+	MissingSecrets []string    `json:"missingSecrets,omitempty"`
+	LoadShedding   shed.Status `json:"loadShedding"`
 	// SharedState is the Redis that limits and API keys are in; null if there is none.
 	SharedState   *redisstate.Status `json:"sharedState"`
 	StartedAt     time.Time          `json:"startedAt"`

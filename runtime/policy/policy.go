@@ -59,7 +59,7 @@ type Exchange struct {
 	Attempt  int // upstream attempts so far
 	Upstream string
 	Endpoint string
-	Cause    string // what was behind a failure of the upstream's, for records alone
+	Cause    string // what was behind a refusal or a failure of the upstream's, for records alone; never holds a secret
 	Timings  Timings
 }
 

@@ -26,6 +26,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	files   map[string]*file // watched, by path
+	held    map[*held]struct{}
 	closed  bool
 	begin   sync.Once
 	stop    chan struct{}
@@ -34,7 +35,7 @@ type Store struct {
 
 // New makes a store. It must be closed.
 func New(log *slog.Logger) *Store {
-	return &Store{log: log, files: map[string]*file{}, stop: make(chan struct{})}
+	return &Store{log: log, files: map[string]*file{}, held: map[*held]struct{}{}, stop: make(chan struct{})}
 }
 
 // Get returns the secret that ref names, byte for byte: "env:NAME" is an environment variable of the gateway, "file:/path" a

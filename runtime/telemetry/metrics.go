@@ -40,6 +40,7 @@ type Metrics struct {
 	inFlight   atomic.Int64
 	_          [64]byte
 	clients    atomic.Pointer[func() int64]
+	missing    atomic.Pointer[func() []string]
 	draining   atomic.Int64
 	restart    atomic.Int64
 	panics     atomic.Uint64
@@ -80,6 +81,9 @@ func New(b Build) (*Metrics, error) {
 		m.routes, m.upstreams, m.bundles, m.listeners, m.breakers, m.shedding, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
 		gaugeFunc("gw_requests_in_flight", "Requests being answered now.", &m.inFlight),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gw_connections_open", Help: "Client connections open now."}, m.openClients),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gw_secrets_missing", Help: "Secrets that policies refer to and that could never be read; their routes answer 503.",
+		}, m.missingSecrets),
 		gaugeFunc("gw_snapshots_draining", "Old snapshots that still serve the requests they began.", &m.draining),
 		gaugeFunc("gw_listeners_restart_needed", "Listeners that the running bundle opens otherwise than they are open; a restart of gwrun follows it.", &m.restart),
 		counterFunc("gw_panics_total", "Panics recovered while answering a request. Each one is a defect.", &m.panics),
@@ -143,6 +147,16 @@ func (m *Metrics) RequestEnded() { m.inFlight.Add(-1) }
 
 // ObserveClients names who is asked, at each scrape, for the number of open client connections.
 func (m *Metrics) ObserveClients(open func() int64) { m.clients.Store(&open) }
+
+// ObserveSecrets names who is asked, at each scrape, which secrets are missing.
+func (m *Metrics) ObserveSecrets(missing func() []string) { m.missing.Store(&missing) }
+
+func (m *Metrics) missingSecrets() float64 {
+	if missing := m.missing.Load(); missing != nil {
+		return float64(len((*missing)()))
+	}
+	return 0
+}
 
 func (m *Metrics) openClients() float64 {
 	if open := m.clients.Load(); open != nil {

@@ -34,7 +34,7 @@ type Record struct {
 	Tenant    string
 	Bundle    string // digest of the bundle that decided; the line has its first twelve digits
 	Code      string // why it was refused
-	Cause     string // what was behind that, if it was an upstream that failed
+	Cause     string // what was behind that, as a policy or the upstream tells it
 	UserAgent string
 	TraceID   string
 }

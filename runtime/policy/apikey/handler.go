@@ -87,6 +87,7 @@ func (h *handler) Decide(ctx context.Context, x *policy.Exchange) policy.Verdict
 	switch o {
 	case accepted:
 		x.Request.Header.Del(h.header)
+		x.Cause = ""
 		h.state.KeyUsed(x.Key.ID, now)
 		return policy.Pass
 	case throttled:
@@ -108,7 +109,7 @@ func (h *handler) judge(ctx context.Context, x *policy.Exchange, now time.Time) 
 	if wait := h.common.failures.wait(from, h.most, now); wait > 0 {
 		return throttled, wait
 	}
-	record, o := h.verify(ctx, text, now)
+	record, o := h.verify(ctx, x, text, now)
 	if o == malformed || o == invalid { // who shows the right secret does not guess
 		h.common.failures.add(from, now)
 	}
@@ -159,11 +160,13 @@ func keyInQuery(query string) bool {
 
 // verify finds the record of a key and checks what the key claims. Whether the secret is right is found out before anything is said
 // about the key: to all others a key that was revoked, and one of another tenant, look like one that never was.
-func (h *handler) verify(ctx context.Context, text string, now time.Time) (*policy.KeyRecord, outcome) {
+func (h *handler) verify(ctx context.Context, x *policy.Exchange, text string, now time.Time) (*policy.KeyRecord, outcome) {
 	k, err := apikey.Parse(text)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, malformed
+	}
+	x.Cause = "key " + k.ID
+	switch {
 	case k.Env != h.environment:
 		return nil, invalid
 	}

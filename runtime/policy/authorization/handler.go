@@ -64,8 +64,11 @@ func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 		h.log.Info("would be denied", slog.String("reason", l.code), slog.String("condition", l.condition), slog.String("request", x.ID))
 		return policy.Pass
 	}
-	if l.condition != "" {
-		h.log.Debug("denied by a condition", slog.String("condition", l.condition), slog.String("request", x.ID), slog.Any("error", l.err))
+	if x.Cause = l.what; l.condition != "" {
+		x.Cause += " " + l.condition
+	}
+	if l.err != nil {
+		x.Cause += ": " + l.err.Error()
 	}
 	if l.what == "anonymous" {
 		return policy.Refuse(&policy.Reject{

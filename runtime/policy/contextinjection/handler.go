@@ -90,6 +90,7 @@ func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 			}
 			text, ok := h.text(claim)
 			if !ok || !headerfield.IsValue(text) {
+				x.Cause = "claim " + in.claim
 				return unusable(in.claim)
 			}
 			if room -= len(in.header) + len(text); room < 0 {

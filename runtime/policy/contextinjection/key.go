@@ -75,6 +75,9 @@ type signer struct {
 	sign func(dst, message []byte) ([]byte, error)
 }
 
+// errDER is said of a key that would otherwise become a secret in silence, of which upstreams know nothing.
+var errDER = errors.New("the key is in DER; write it in PEM: openssl pkcs8 -topk8 -nocrypt -inform DER")
+
 // minSecret is the length of the shortest secret for HS256, in bytes (RFC 7518 section 3.2).
 const minSecret = 32
 
@@ -82,6 +85,12 @@ const minSecret = 32
 // secret: a public key, put there by mistake, is one that everybody knows (RFC 8725 section 2.1).
 func newSigner(key []byte, id string) (*signer, error) {
 	if !bytes.Contains(key, []byte("-----BEGIN ")) {
+		if _, err := x509.ParsePKCS8PrivateKey(key); err == nil {
+			return nil, errDER
+		}
+		if _, err := x509.ParseECPrivateKey(key); err == nil {
+			return nil, errDER
+		}
 		if len(key) < minSecret {
 			return nil, fmt.Errorf("the key has %d bytes, HS256 needs %d", len(key), minSecret)
 		}

@@ -98,6 +98,7 @@ func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 	header := &x.Request.Header
 	origin := only(header, "Origin")
 	if !h.origins.match(origin) {
+		x.Cause = "origin " + origin
 		return h.originDenied
 	}
 	if method := only(header, "Access-Control-Request-Method"); !h.methods[method] {

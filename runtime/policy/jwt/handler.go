@@ -101,19 +101,19 @@ func (h *handler) Decide(ctx context.Context, x *policy.Exchange) policy.Verdict
 		if h.plan.Optional {
 			return policy.Pass
 		}
-		return h.fail(reasonMissing)
+		return h.fail(x, reasonMissing)
 	}
 	k, why := h.verify(ctx, token)
 	if why == "" && h.plan.ReplayProtection {
 		why = h.first(ctx, k)
 	}
 	if why != "" {
-		return h.fail(why)
+		return h.fail(x, why)
 	}
 	h.metrics.verified.Add(1)
 	x.Principal = k.principal
 	h.plan.From.strip(x)
-	return h.authorise(k.principal)
+	return h.authorise(x, k.principal)
 }
 
 // verify finds out whose token it is, and whether it is good.
@@ -159,7 +159,7 @@ func (h *handler) first(ctx context.Context, k *known) reason {
 }
 
 // authorise checks what the token must have. The answer says the class of what is lacking, and no more: not what would open the door.
-func (h *handler) authorise(p *policy.Principal) policy.Verdict {
+func (h *handler) authorise(x *policy.Exchange, p *policy.Principal) policy.Verdict {
 	for _, need := range []struct {
 		what     string
 		want     []string
@@ -173,6 +173,7 @@ func (h *handler) authorise(p *policy.Principal) policy.Verdict {
 		for _, w := range need.want {
 			if !slices.Contains(need.have, w) {
 				h.metrics.denied[need.what].Add(1)
+				x.Cause = need.what + " " + w
 				return policy.Refuse(&policy.Reject{
 					Status: 403, Code: need.code, Detail: "the token lacks " + need.is + " that this route needs",
 					Header: challenge("insufficient_scope", ""),
@@ -184,7 +185,8 @@ func (h *handler) authorise(p *policy.Principal) policy.Verdict {
 }
 
 // fail refuses a request without a good token.
-func (h *handler) fail(why reason) policy.Verdict {
+func (h *handler) fail(x *policy.Exchange, why reason) policy.Verdict {
+	x.Cause = string(why)
 	h.metrics.failed(why).Add(1)
 	return policy.Refuse(refusals[why])
 }

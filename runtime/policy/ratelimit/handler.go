@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/suuupra/gateway/internal/gcra"
@@ -179,7 +180,9 @@ func (h *handler) settle(ctx context.Context, x *policy.Exchange, taken []policy
 		h.log.DebugContext(ctx, "would be limited", slog.String("request", x.ID))
 		return policy.Pass
 	}
-	return policy.Refuse(h.refusal(taken))
+	refusal := h.refusal(taken)
+	x.Cause = "limit " + strings.Join(refusal.Violated, ", ")
+	return policy.Refuse(refusal)
 }
 
 // count counts a request. One that another limit refuses has cost nothing here, and is not counted.

@@ -239,9 +239,9 @@ func TestRespondKeepsItsOwn(t *testing.T) {
 
 func TestBuildRefuses(t *testing.T) {
 	for plan, want := range map[string]string{
-		`{}`:                      "there is no field to set",
-		`{"frameOptions":"upstream"}`:  `frameOptions is "upstream", must be DENY`,
-		`{"frameOptions":"deny"}`: `frameOptions is "deny"`,
+		`{}`:                          "there is no field to set",
+		`{"frameOptions":"upstream"}`: `frameOptions is "upstream", must be DENY`,
+		`{"frameOptions":"deny"}`:     `frameOptions is "deny"`,
 		`{"strictTransportSecurity":"max-age=x"}`:               `strictTransportSecurity has max-age "x"`,
 		`{"contentSecurityPolicy":"default-src a\r\nX: y"}`:     `contentSecurityPolicy is "default-src a\r\nX: y", which no field can hold`,
 		`{"contentSecurityPolicy":"default-src h\u00e9"}`:       "which no field can hold",

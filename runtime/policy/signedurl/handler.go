@@ -78,6 +78,9 @@ func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 	}
 	r := signedurl.Request{Method: x.Request.Method, Authority: x.Request.Authority, Path: x.Path, Client: x.ClientIP, Now: h.now()}
 	if no := permission.Verify(with, &r, h.bounds); no != nil {
+		if x.Cause = "key " + permission.KeyID; with == nil {
+			x.Cause += " is not configured"
+		}
 		return refuse(no)
 	}
 	x.RawQuery = signedurl.Strip(x.RawQuery)
