@@ -30,5 +30,5 @@ func (k Kind) With(vectors ...*Vector) Kind {
 // AuthzDenied counts callers that are known and may not; every kind that judges them counts here.
 var AuthzDenied = &Vector{
 	Name: "gw_authz_denied_total", Labels: []string{"route", "reason"},
-	Help: "Requests of known callers that were denied, by what they lack: role, scope, perm or condition; with the prefix shadow_ if they were let pass all the same.",
+	Help: "Requests that were denied because of who asks, by what is lacking: role, scope, perm, condition, or anonymous if nobody is known; with the prefix shadow_ if they were let pass all the same.",
 }

@@ -113,7 +113,14 @@ func Explain(p *ir.Program, kinds []policy.Kind, r match.Request) (*Explanation,
 	if err != nil {
 		return nil, fmt.Errorf("build router: %w", err)
 	}
-	res := rt.Lookup(r.Method, r.Host, r.Path, r.RawQuery, headerOf(r.Headers), make([]policy.Param, 0, 16))
+	header := headerOf(r.Headers)
+	res := rt.Lookup(r.Method, r.Host, r.Path, r.RawQuery, header, make([]policy.Param, 0, 16))
+	if asks := header.Get("Access-Control-Request-Method"); r.Method == "OPTIONS" && asks != "" && header.Get("Origin") != "" {
+		pre := rt.Lookup(asks, r.Host, r.Path, r.RawQuery, header, make([]policy.Param, 0, 16))
+		if pre.Outcome == router.Found && slices.ContainsFunc(p.Routes[pre.Index].Policies, func(k ir.Policy) bool { return k.Kind == "cors" }) {
+			res = pre // as the gateway does
+		}
+	}
 	switch res.Outcome {
 	case router.Found:
 		out.Winner = describe(p, &p.Routes[res.Index], kinds, res.Params)

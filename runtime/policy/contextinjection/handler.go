@@ -106,6 +106,7 @@ func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 	if err != nil {
 		return policy.Refuse(&policy.Reject{
 			Status: 503, Code: "identity_key_unavailable", Detail: "the gateway cannot tell the upstream who the caller is",
+			Header: []httpmsg.Field{{Name: "Retry-After", Value: "5"}},
 		})
 	}
 	if room -= len(h.identity.header) + len(token); room < 0 {

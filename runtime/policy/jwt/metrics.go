@@ -5,7 +5,7 @@ import "github.com/suuupra/gateway/runtime/policy"
 var (
 	verified = &policy.Vector{
 		Name: "gw_jwt_verify_success_total", Labels: []string{"route"},
-		Help: "Tokens that were verified.",
+		Help: "Requests with a token that is good. It may still lack what the route requires.",
 	}
 	failed = &policy.Vector{
 		Name: "gw_jwt_verify_error_total", Labels: []string{"route", "reason"},

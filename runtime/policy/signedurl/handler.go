@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/suuupra/gateway/internal/signedurl"
+	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 )
 
@@ -72,6 +73,7 @@ func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 			if with = k.current(); with == nil {
 				return policy.Refuse(&policy.Reject{
 					Status: 503, Code: "signing_key_unavailable", Detail: "the gateway cannot check this signature now; come back later",
+					Header: []httpmsg.Field{{Name: "Retry-After", Value: "5"}},
 				})
 			}
 		}
