@@ -110,7 +110,7 @@ func (u *Unit) Compile(environment string) *Output {
 		res *resolved
 		low *lowered
 	)
-	ok := timed("resolve", func() { res = resolve(u.config, environment, u.memo, &found) }) &&
+	ok := timed("resolve", func() { res = resolve(u.config, environment, u.c.opts.Kinds, u.memo, &found) }) &&
 		timed("check", func() { check(res, u.memo, &found) }) &&
 		timed("lower", func() { low = lower(res, u.memo, &u.c.opts, &found) }) &&
 		timed("link", func() { out.Program = link(low, environment) })

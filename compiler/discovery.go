@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema"
+	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )

@@ -143,7 +143,7 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 		case r.policy == nil:
 			r.policy = n
 		default:
-			r.policy = merge(r.policy, n, path, l.diags)
+			r.policy = merge(otherForms(l.opts.Kinds, r.policy, n), n, path, l.diags)
 		}
 	}
 	var p v1.RoutePolicy
@@ -152,7 +152,7 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 		l.builtIn(r.policy, path)
 		for _, kind := range l.opts.Kinds {
 			spec := r.policy.At(kind.Name)
-			if spec == nil {
+			if spec == nil || isOff(spec) {
 				continue
 			}
 			c := l.context(o, r, path+"."+kind.Name, kind.Name)
@@ -165,6 +165,12 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 	if r.policy != nil {
 		l.checkForward(r.policy, path, &p)
 	}
+}
+
+// isOff reports whether a policy is switched off, as a higher layer does with that of a lower one.
+func isOff(spec *schema.Node) bool {
+	enabled := spec.Get("enabled")
+	return enabled != nil && enabled.Kind == schema.Bool && !enabled.Bool
 }
 
 // context is what the compile function of a kind may ask about a route.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
 )
@@ -69,9 +70,9 @@ type name struct{ kind, id string }
 
 // resolve applies the layers of one environment in their fixed order: base, tenants, environment, environment x tenant.
 // An empty environment resolves the base and its tenants alone, which all environments share.
-func resolve(cfg *schema.Config, environment string, m *memo, diags *diag.List) *resolved {
+func resolve(cfg *schema.Config, environment string, kinds []policy.Kind, m *memo, diags *diag.List) *resolved {
 	if m.base == nil {
-		m.base = newResolver(cfg, &m.said)
+		m.base = newResolver(cfg, kinds, &m.said)
 		m.base.step([]string{""}, "")
 		m.base.step(m.base.tenants, "")
 	}
@@ -89,8 +90,9 @@ func resolve(cfg *schema.Config, environment string, m *memo, diags *diag.List) 
 	return r.out
 }
 
-func newResolver(cfg *schema.Config, diags *diag.List) *resolver {
+func newResolver(cfg *schema.Config, kinds []policy.Kind, diags *diag.List) *resolver {
 	r := &resolver{
+		kinds:   kinds,
 		layers:  map[schema.Layer][]*schema.File{},
 		out:     &resolved{grants: map[string]*schema.Node{}, byID: map[string]map[string]*object{}},
 		sources: map[string]diag.Pos{},
@@ -136,6 +138,7 @@ func (r *resolver) step(tenants []string, environment string) {
 
 // resolver carries the tables of one resolve run.
 type resolver struct {
+	kinds   []policy.Kind
 	layers  map[schema.Layer][]*schema.File
 	tenants []string // sorted
 	out     *resolved
@@ -271,7 +274,15 @@ func (r *resolver) entry(layer schema.Layer, e entry) {
 		return
 	}
 	next := *below
-	next.node = merge(below.node, withoutID(e.node), e.path, r.diags) // the id finds the object, it sets nothing
+	var at []string // the policies in the object
+	if kind == kindRoute {
+		at = []string{"policy"}
+	}
+	base := below.node
+	if kind != kindUpstream {
+		base = underneath(r.kinds, below.node, e.node, at...)
+	}
+	next.node = merge(base, withoutID(e.node), e.path, r.diags) // the id finds the object, it sets nothing
 	if below.tenant == "" && sends(e.node) {
 		next.sender = layer.Tenant
 	}
@@ -346,7 +357,7 @@ func (r *resolver) gateway(f *schema.File) {
 		return
 	}
 	r.sources[key] = g.Pos
-	r.out.gateway = merge(r.out.gateway, g.Value, "gateway", r.diags)
+	r.out.gateway = merge(underneath(r.kinds, r.out.gateway, g.Value, "defaults"), g.Value, "gateway", r.diags)
 }
 
 func (r *resolver) grant(f *schema.File) {

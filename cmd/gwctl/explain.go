@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +22,15 @@ var (
 	urlPattern  = regexp.MustCompile(`^(/|(?i:https?|wss?)://)`)
 	// tokenPattern is a token of RFC 9110: a method, or the name of a header.
 	tokenPattern = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+	// headingPattern and refusalPattern are what is read of the manual of refusals: where a row stands, and its cells.
+	headingPattern = regexp.MustCompile(`^(##+) (.+)$`)
+	refusalPattern = regexp.MustCompile("^\\| (\\d{3}) \\| `([a-z0-9_]+)` \\| (.+) \\| (.+) \\|$")
 )
+
+// refusalManual is docs/refusals.md, which is out of reach of go:embed; a test holds the copy to it, and make golden renews it.
+//
+//go:embed refusals.md
+var refusalManual string
 
 func newExplain() *cobra.Command {
 	var (
@@ -30,17 +39,14 @@ func newExplain() *cobra.Command {
 		headers           []string
 	)
 	cmd := &cobra.Command{
-		Use: "explain METHOD URL | explain GWnnnn", Short: "Say which route takes a request, and why; or what a diagnostic means", Args: cobra.RangeArgs(1, 2),
+		Use: "explain METHOD URL | explain CODE", Short: "Say which route takes a request, and why; or what a diagnostic means", Args: cobra.RangeArgs(1, 2),
 		Long: `explain METHOD URL compiles the repository (--path) and prints the route that takes the request, the near misses with the
 reason each lost, and the file, line and column of every setting that holds for it. It asks the same router that serves traffic.
 
-explain GWnnnn prints the meaning of a diagnostic.`,
+explain CODE prints the meaning of a diagnostic, such as GW4004, or of a code that the gateway answers with, such as key_invalid.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if code := strings.ToUpper(args[0]); len(args) == 1 && codePattern.MatchString(code) {
-				return explainCode(cmd.OutOrStdout(), diag.Code(code))
-			}
-			if len(args) != 2 {
-				return usagef("give a method and a URL, or a code such as GW4004")
+			if len(args) == 1 {
+				return explainCode(cmd.OutOrStdout(), args[0])
 			}
 			if format != "text" && format != "json" {
 				return usagef("--format is %q, must be text or json", format)
@@ -100,7 +106,34 @@ func headerPairs(lines []string) ([]ir.Pair, error) {
 	return out, nil
 }
 
-func explainCode(w io.Writer, code diag.Code) error {
+// explainCode explains a code of either kind, whatever its case.
+func explainCode(w io.Writer, text string) error {
+	if code := strings.ToUpper(text); codePattern.MatchString(code) {
+		return explainDiagnostic(w, diag.Code(code))
+	}
+	all := refusals(refusalManual)
+	codes := make([]string, len(all))
+	found := 0
+	for i, r := range all {
+		codes[i] = r.code
+		if r.code != strings.ToLower(text) {
+			continue
+		}
+		if found++; found > 1 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%s: %s\n\nStatus: %s\nFrom: %s\nFix: %s\n", r.code, r.meaning, r.status, r.from, r.fix)
+	}
+	if found > 0 {
+		return nil
+	}
+	if near := diag.Suggest(text, codes); near != "" {
+		return usagef("there is no code %q; did you mean %q?", text, near)
+	}
+	return usagef("give a method and a URL, or a code such as GW4004 or key_invalid")
+}
+
+func explainDiagnostic(w io.Writer, code diag.Code) error {
 	for _, e := range diag.Explanations() {
 		if e.Code != code {
 			continue
@@ -114,6 +147,28 @@ func explainCode(w io.Writer, code diag.Code) error {
 		return nil
 	}
 	return usagef("there is no diagnostic %s", code)
+}
+
+// refusal is a row of the manual: one meaning of a code, which may have several, from different parts of the gateway.
+type refusal struct{ from, status, code, meaning, fix string }
+
+// refusals reads the rows of the manual, each with the headings it stands under.
+func refusals(manual string) []refusal {
+	var (
+		out       []refusal
+		area, sub string
+	)
+	for line := range strings.Lines(manual) {
+		line = strings.TrimSuffix(line, "\n")
+		if m := headingPattern.FindStringSubmatch(line); m != nil {
+			if sub = ", " + m[2]; m[1] == "##" {
+				area, sub = m[2], ""
+			}
+		} else if m := refusalPattern.FindStringSubmatch(line); m != nil {
+			out = append(out, refusal{from: area + sub, status: m[1], code: m[2], meaning: m[3], fix: m[4]})
+		}
+	}
+	return out
 }
 
 func writeExplanation(w io.Writer, ex *simulate.Explanation) error {

@@ -19,6 +19,8 @@ type side struct {
 	cmd  *cobra.Command
 	repo *repositoryFlags
 	env  string
+
+	opened []*repository // that were compiled, in their order
 }
 
 // both resolves the two sides. Without --env, what has to be compiled is compiled for the environment of the other side.
@@ -79,6 +81,7 @@ func (s *side) compile(ctx context.Context, name, path, rev string) (*ir.Program
 	if err != nil {
 		return nil, err
 	}
+	s.opened = append(s.opened, repo)
 	p, err := repo.compile(s.cmd.ErrOrStderr(), s.env)
 	if err != nil { // the diagnostics name files, which both sides have
 		fmt.Fprintf(s.cmd.ErrOrStderr(), "gwctl: %s does not compile\n", name)

@@ -123,6 +123,7 @@ type differ struct {
 	effects []Effect
 	risks   []Risk
 	known   map[string]bool // public hosts of the old side, once asked for
+	before  []taker         // the routes of the old side, once asked for
 }
 
 // delta is one route on both sides, as far as it is there.

@@ -94,3 +94,47 @@ func risksOf(a, b *ir.Program) []string {
 	}
 	return out
 }
+
+// TestCarvedOut puts routes without a credential where requests needed one.
+func TestCarvedOut(t *testing.T) {
+	guard := func(r *ir.Route) {
+		r.Policies = []ir.Policy{policyOf("auth.jwt", `{"issuer":"i","audiences":["a"],"jwksUri":"https://i/k","algorithms":["ES256"],"from":{"header":"Authorization"}}`)}
+	}
+	old := base(func(p *ir.Program) {
+		orders := p.Routes[0]
+		orders.ID, orders.Match = "orders", ir.Match{Path: "/orders/*"}
+		guard(&orders)
+		open := p.Routes[0]
+		open.ID, open.Match, open.Policies = "open", ir.Match{Path: "/orders/status/*"}, nil
+		p.Routes = []ir.Route{open, orders}
+	})
+	for _, tt := range []struct {
+		name  string
+		match ir.Match
+		want  string
+	}{
+		{"below a guarded route", ir.Match{Path: "/orders/export/*"}, "GET /orders/export was taken by route orders, which asks for a credential, and needs none any more"},
+		{"a method of it", ir.Match{Path: "/orders/*", Methods: []string{"POST"}}, "POST /orders was taken by route orders"},
+		{"with a capture and a header", ir.Match{Path: "/orders/{id}/x", Headers: []ir.Pair{{Name: "x-a", Value: "*"}}}, "GET /orders/x/x was taken by route orders"},
+		{"where nobody was asked", ir.Match{Path: "/orders/status/now"}, ""},
+		{"where nothing was", ir.Match{Path: "/elsewhere/*"}, ""},
+		{"one host of many", ir.Match{Host: "other.example.com", Path: "/orders/x"}, "GET other.example.com/orders/x was taken by route orders"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			now := base(func(p *ir.Program) {
+				added := p.Routes[0]
+				added.ID, added.Match, added.Policies = "zzz", tt.match, nil
+				p.Routes = append(slices.Clone(old.Routes), added)
+			})
+			var said []string
+			for _, s := range risksOf(old, now) {
+				if strings.HasPrefix(s, "AUTH_REMOVED") {
+					said = append(said, s)
+				}
+			}
+			if (tt.want == "") != (len(said) == 0) || tt.want != "" && !strings.Contains(said[0], tt.want) {
+				t.Errorf("said %q, want %q", said, tt.want)
+			}
+		})
+	}
+}

@@ -103,7 +103,7 @@ var rules = map[string]rule{
 	"maxFailuresPerMinute": {ceiling, nil},
 	"anomalyThreshold":     {ceiling, protecting}, "paranoiaLevel": {floor, protecting}, "paranoia": {floor, protecting},
 
-	"when": {exact, protecting}, "type": {exact, []class{authenticate}}, "replayProtection": {lock, nil},
+	"when": {exact, protecting}, "key": {exact, []class{bound}}, "scope": {exact, []class{bound}}, "type": {exact, []class{authenticate}}, "replayProtection": {lock, nil},
 	"enabled": {lock, nil}, "required": {lock, protecting}, "verify": {lock, protecting}, "requireExp": {lock, protecting},
 	"strict": {lock, protecting}, "failClosed": {lock, nil},
 	"optional": {door, protecting}, "allowMissing": {door, protecting}, "allowAnonymous": {door, protecting},

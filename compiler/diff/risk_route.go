@@ -16,6 +16,9 @@ func (d *differ) routeRisks(x delta) {
 	case x.old == nil:
 		if len(mechanisms(x.new)) == 0 {
 			d.risk(PublicRouteAdded, x.obj, nil, "%s needs no credential", requests(&x.new.Match))
+			if from, request := d.carvedOut(&x.new.Match); from != nil {
+				d.risk(AuthRemoved, x.obj, nil, "%s was taken by route %s, which asks for a credential, and needs none any more", request, show(from.ID))
+			}
 		}
 		d.targetRisks(x)
 		d.bodyRisks(x)

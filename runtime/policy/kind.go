@@ -18,6 +18,9 @@ type Kind struct {
 	Name    string // the field under a route's policy; with a dot into it, such as "auth.jwt"
 	Phase   Phase
 	Vectors []*Vector // its metrics
+	// Forms are groups of fields that say one thing in different ways, such as one limit or a list of them: a layer that uses one
+	// way replaces what lower layers have said in the others.
+	Forms   [][][]string
 	compile func(c *CompileContext, spec *schema.Node) (json.RawMessage, bool)
 	build   func(ctx context.Context, e *Env, plan json.RawMessage) (Handler, error)
 }
@@ -55,6 +58,12 @@ func Define[Spec, Plan any](name string, phase Phase,
 			return build(ctx, e, &p)
 		},
 	}
+}
+
+// Either adds a group of forms: ways to say one thing, each by its fields.
+func (k Kind) Either(forms ...[]string) Kind {
+	k.Forms = append(k.Forms, forms)
+	return k
 }
 
 // Compile turns the authored form into a plan; false means there is nothing to run, or that it reported errors.

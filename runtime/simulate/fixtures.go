@@ -77,11 +77,11 @@ func (k *keySet) Current() *jose.Set {
 // Close implements policy.KeySet.
 func (*keySet) Close() error { return nil }
 
-// shared implements policy.State with the state of the case, which may be away.
-type shared struct{ w *world }
+// state implements policy.State with the state of the case, which may be away.
+type state struct{ w *world }
 
 // Take implements policy.State.
-func (s shared) Take(ctx context.Context, buckets []policy.Bucket) ([]policy.Taken, error) {
+func (s state) Take(ctx context.Context, buckets []policy.Bucket) ([]policy.Taken, error) {
 	if s.w.away["state"] {
 		return nil, policy.ErrStateAway
 	}
@@ -89,7 +89,7 @@ func (s shared) Take(ctx context.Context, buckets []policy.Bucket) ([]policy.Tak
 }
 
 // First implements policy.State.
-func (s shared) First(ctx context.Context, name string, ttl time.Duration) (bool, error) {
+func (s state) First(ctx context.Context, name string, ttl time.Duration) (bool, error) {
 	if s.w.away["state"] {
 		return false, policy.ErrStateAway
 	}
@@ -97,7 +97,7 @@ func (s shared) First(ctx context.Context, name string, ttl time.Duration) (bool
 }
 
 // Key implements policy.State.
-func (s shared) Key(ctx context.Context, id string) (*policy.KeyRecord, error) {
+func (s state) Key(ctx context.Context, id string) (*policy.KeyRecord, error) {
 	if s.w.away["state"] {
 		return nil, policy.ErrStateAway
 	}
@@ -105,10 +105,10 @@ func (s shared) Key(ctx context.Context, id string) (*policy.KeyRecord, error) {
 }
 
 // KeyUsed implements policy.State.
-func (s shared) KeyUsed(id string, at time.Time) { s.w.state.KeyUsed(id, at) }
+func (s state) KeyUsed(id string, at time.Time) { s.w.state.KeyUsed(id, at) }
 
 // Replicas implements policy.State.
-func (shared) Replicas() int { return 1 }
+func (state) Replicas() int { return 1 }
 
 // uncounted implements policy.Metrics and policy.Series: a test looks at answers.
 type uncounted struct{}

@@ -18,20 +18,27 @@ func TestFormat(t *testing.T) {
 		{"code", `{ send: { url: /nowhere }, expect: { status: 404, code: no_route } }`, "", nil},
 		{"another code", `{ send: { url: /nowhere }, expect: { code: method_not_allowed } }`, "", []string{`5:52 request 1/1 code: expected "method_not_allowed", got "no_route"`}},
 		{"no code", `{ send: { url: /open/a }, expect: { code: no_route } }`, "", []string{`5:51 request 1/1 code: expected "no_route", got nothing`}},
-		{"a problem of the upstream's is no code", `{ send: { url: /open/a }, expect: { status: 403, code: theirs } }`,
+		{
+			"a problem of the upstream's is no code", `{ send: { url: /open/a }, expect: { status: 403, code: theirs } }`,
 			"    upstream: { status: 403, headers: { Content-Type: application/problem+json }, body: '{\"code\":\"theirs\"}' }",
-			[]string{`5:64 request 1/1 code: expected "theirs", got nothing`}},
+			[]string{`5:64 request 1/1 code: expected "theirs", got nothing`},
+		},
 		{"route and upstream", `{ send: { url: /open/a }, expect: { route: open, upstream: plain } }`, "", nil},
 		{"another route and upstream", `{ send: { url: /open/a }, expect: { route: users, upstream: secure } }`, "", []string{
-			`5:52 request 1/1 route: expected "users", got "open"`, `5:69 request 1/1 upstream: expected "secure", got "plain"`}},
+			`5:52 request 1/1 route: expected "users", got "open"`, `5:69 request 1/1 upstream: expected "secure", got "plain"`,
+		}},
 		{"upstream of a url", `{ send: { url: "http://api.example.com/prefixed/a" }, expect: { upstream: "http://backend:8080" } }`, "", nil},
-		{"headers", `{ send: { url: /open/a }, expect: { headers: { x-a: one, X-B: "*", Content-Length: "2", Date: "Thu, 01 Jan 2026 12:00:00 GMT" } } }`,
-			"    upstream: { headers: { X-A: one, X-B: two }, body: ok }", nil},
+		{
+			"headers", `{ send: { url: /open/a }, expect: { headers: { x-a: one, X-B: "*", Content-Length: "2", Date: "Thu, 01 Jan 2026 12:00:00 GMT" } } }`,
+			"    upstream: { headers: { X-A: one, X-B: two }, body: ok }", nil,
+		},
 		{"other headers", `{ send: { url: /open/a }, expect: { headers: { X-A: two, X-C: "*" } } }`, "    upstream: { headers: { X-A: one } }", []string{
-			`5:61 request 1/1 headers.X-A: expected "two", got "one"`, "5:71 request 1/1 headers.X-C: expected any value, got nothing"}},
+			`5:61 request 1/1 headers.X-A: expected "two", got "one"`, "5:71 request 1/1 headers.X-C: expected any value, got nothing",
+		}},
 		{"absent", `{ send: { url: /open/a }, expect: { absent: [X-B] } }`, "    upstream: { headers: { X-A: one } }", nil},
 		{"not absent", `{ send: { url: /open/a }, expect: { absent: [X-B, x-a] } }`, "    upstream: { headers: { X-A: one } }", []string{
-			`5:59 request 1/1 absent: expected no x-a, got "one"`}},
+			`5:59 request 1/1 absent: expected no x-a, got "one"`,
+		}},
 		{"body", `{ send: { url: /open/a }, expect: { body: ok } }`, "    upstream: { body: ok }", nil},
 		{"another body", `{ send: { url: /open/a }, expect: { body: ok } }`, "", []string{`5:51 request 1/1 body: expected "ok", got nothing`}},
 		{"reached", `{ send: { url: /open/a }, expect: { reached: true } }` + "\n" + `{ send: { url: /nowhere }, expect: { reached: false } }`, "", nil},
@@ -42,22 +49,29 @@ func TestFormat(t *testing.T) {
 		{"forwarded otherwise", `{ send: { url: /open/a, headers: { X-A: one } }, expect: { forwarded: { method: PUT, host: h, path: /b, headers: { X-A: two }, absent: [X-Nothing-At, X-Forwarded-For], body: x } } }`, "", []string{
 			`5:89 request 1/1 forwarded.method: expected "PUT", got "GET"`, `5:100 request 1/1 forwarded.host: expected "h", got "plain.internal"`,
 			`5:109 request 1/1 forwarded.path: expected "/b", got "/open/a"`, `5:129 request 1/1 forwarded.headers.X-A: expected "two", got "one"`,
-			`5:159 request 1/1 forwarded.absent: expected no X-Forwarded-For, got "192.0.2.1"`, `5:183 request 1/1 forwarded.body: expected "x", got nothing`}},
+			`5:159 request 1/1 forwarded.absent: expected no X-Forwarded-For, got "192.0.2.1"`, `5:183 request 1/1 forwarded.body: expected "x", got nothing`,
+		}},
 		{"forwarded to nobody", `{ send: { url: /nowhere }, expect: { forwarded: { method: GET } } }`, "", []string{
-			"5:57 request 1/1 forwarded: expected a request that reaches an upstream, got nothing"}},
+			"5:57 request 1/1 forwarded: expected a request that reaches an upstream, got nothing",
+		}},
 		{"path without the query", `{ send: { url: "/open/a?b=1" }, expect: { forwarded: { path: /open/a } } }`, "", nil},
 		{"path and no query", `{ send: { url: "/open/a?b=1" }, expect: { forwarded: { path: "/open/a?" } } }`, "", []string{
-			`5:70 request 1/1 forwarded.path: expected "/open/a?", got "/open/a?b=1"`}},
+			`5:70 request 1/1 forwarded.path: expected "/open/a?", got "/open/a?b=1"`,
+		}},
 		{"from", `{ send: { url: /inside, from: 10.1.1.1 }, expect: { status: 200 } }` + "\n" + `{ send: { url: /inside }, expect: { status: 403, code: ip_denied } }`, "", nil},
 		{"from a proxy", `{ send: { url: /inside, from: 198.51.100.7, headers: { X-Forwarded-For: 10.1.1.1 } }, expect: { status: 200 } }`, "", nil},
 		{"times", `{ send: { url: /limited }, times: 10, expect: { status: 200 } }` + "\n" + `{ send: { url: /limited }, expect: { status: 429, headers: { Retry-After: "6" } } }`, "", nil},
 		{"one time too many", `{ send: { url: /limited }, times: 12, expect: { status: 200 } }`, "", []string{"5:65 request 1/11 status: expected 200, got 429"}},
 		{"after", `{ send: { url: /limited }, times: 10, expect: { status: 200 } }` + "\n" + `{ send: { url: /limited }, after: 12s, times: 2, expect: { status: 200 } }` +
 			"\n" + `{ send: { url: /limited }, expect: { status: 429 } }`, "", nil},
-		{"at", `{ send: { url: /users/a, token: { claims: { roles: [user], exp: 1798804801 } } }, expect: { status: 200, headers: { Date: "Fri, 01 Jan 2027 12:00:00 GMT" } } }`,
-			"    at: 2027-01-01T13:00:00+01:00", nil},
-		{"upstream of a request", `{ send: { url: /open/a }, upstream: { status: 204 }, expect: { status: 204 } }` + "\n" + `{ send: { url: /open/a }, expect: { status: 500 } }`,
-			"    upstream: { status: 500 }", nil},
+		{
+			"at", `{ send: { url: /users/a, token: { claims: { roles: [user], exp: 1798804801 } } }, expect: { status: 200, headers: { Date: "Fri, 01 Jan 2027 12:00:00 GMT" } } }`,
+			"    at: 2027-01-01T13:00:00+01:00", nil,
+		},
+		{
+			"upstream of a request", `{ send: { url: /open/a }, upstream: { status: 204 }, expect: { status: 204 } }` + "\n" + `{ send: { url: /open/a }, expect: { status: 500 } }`,
+			"    upstream: { status: 500 }", nil,
+		},
 		{"connect fails", `{ send: { url: /open/a }, expect: { status: 502, code: upstream_connect_failed, reached: false } }`, "    upstream: { fails: connect }", nil},
 		{"reset", `{ send: { url: /open/a }, expect: { status: 502, code: upstream_reset, reached: true } }`, "    upstream: { fails: reset }", nil},
 		{"timeout", `{ send: { url: /open/a }, expect: { status: 504, code: upstream_timeout, reached: true } }`, "    upstream: { fails: timeout }", nil},
@@ -96,8 +110,10 @@ func TestCredentials(t *testing.T) {
 		{"expired", `{ send: { url: /users/a, token: { claims: { roles: [user] }, expired: true } }, expect: { status: 401, code: token_expired } }`, ""},
 		{"expires within the skew", `{ send: { url: /users/a, token: { claims: { roles: [user] }, expiresIn: 1s } }, after: 1h, ` + ok, ""},
 		{"another issuer", `{ send: { url: /users/a, token: { claims: { roles: [user] }, issuer: "https://evil.example.com" } }, ` + none, ""},
-		{"another issuer that names the right one",
-			`{ send: { url: /users/a, token: { claims: { roles: [user], iss: "https://id.example.com" }, issuer: "https://evil.example.com" } }, ` + none, ""},
+		{
+			"another issuer that names the right one",
+			`{ send: { url: /users/a, token: { claims: { roles: [user], iss: "https://id.example.com" }, issuer: "https://evil.example.com" } }, ` + none, "",
+		},
 		{"another algorithm", `{ send: { url: /users/a, token: { claims: { roles: [user] }, algorithm: EdDSA } }, ` + none, ""},
 		{"a public key as a secret", `{ send: { url: /users/a, token: { claims: { roles: [user] }, algorithm: HS256 } }, ` + none, ""},
 		{"the first of several issuers", `{ send: { url: /several/a, token: {} }, ` + ok, ""},
@@ -167,10 +183,14 @@ func TestPipeline(t *testing.T) {
 		{"a server with TLS and HTTP/2", `{ send: { url: /secure }, times: 20, expect: { status: 200, upstream: secure } }`, ""},
 		{"servers that are found", `{ send: { url: /found }, expect: { status: 200, upstream: found } }`, ""},
 		{"a rewritten path", `{ send: { url: "/old/a%20b?debug=1&x=2" }, expect: { forwarded: { path: "/new/a%20b?x=2" } } }`, ""},
-		{"compression", `{ send: { url: /careful, headers: { Accept-Encoding: gzip } }, expect: { headers: { Content-Encoding: gzip } } }`,
-			"    upstream: { headers: { Content-Type: text/plain }, body: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }"},
-		{"fields are removed", `{ send: { url: /users/a, token: { claims: { roles: [user] } }, headers: { X-Internal: "1" } }, expect: { absent: [Server], forwarded: { absent: [X-Internal] } } }`,
-			"    upstream: { headers: { Server: x } }"},
+		{
+			"compression", `{ send: { url: /careful, headers: { Accept-Encoding: gzip } }, expect: { headers: { Content-Encoding: gzip } } }`,
+			"    upstream: { headers: { Content-Type: text/plain }, body: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }",
+		},
+		{
+			"fields are removed", `{ send: { url: /users/a, token: { claims: { roles: [user] } }, headers: { X-Internal: "1" } }, expect: { absent: [Server], forwarded: { absent: [X-Internal] } } }`,
+			"    upstream: { headers: { Server: x } }",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := said(newRig(t, site, one(tt.requests, tt.beside)).run()); len(got) > 0 {

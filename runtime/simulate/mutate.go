@@ -173,7 +173,7 @@ func (s *Suite) builds(ctx context.Context, r *ir.Route, kind string, plan json.
 	h, err := s.tools.Kinds[i].Build(ctx, &policy.Env{
 		Log: slog.New(slog.DiscardHandler), Now: w.now, Shared: snapshot.NewShared(), Upstream: r.Target.Upstream, Environment: w.environment,
 		Route:   policy.Route{ID: r.ID, Pattern: r.Match.Path, Tenant: r.Tenant},
-		Metrics: uncounted{}, Secrets: secrets{w}, KeySets: keySets{w}, State: shared{w}, Pepper: pepper,
+		Metrics: uncounted{}, Secrets: secrets{w}, KeySets: keySets{w}, State: state{w}, Pepper: pepper,
 	}, plan)
 	if c, ok := h.(io.Closer); ok && err == nil {
 		_ = c.Close() // it was made to see whether it can be

@@ -87,7 +87,8 @@ func TestMutation(t *testing.T) {
 	}{
 		{"what the upstream gets", `X-User-Id: evil`, []string{
 			"users: contextInjection is taken out (untested)", "users: the client's own X-Org reaches the upstream (untested)", "users: the client's own X-User-Id reaches the upstream (untested)",
-			"users: headers is taken out (untested)", "users: the request field X-Internal is not removed (untested)", "users: the response field Server is not removed (untested)"}},
+			"users: headers is taken out (untested)", "users: the request field X-Internal is not removed (untested)", "users: the response field Server is not removed (untested)",
+		}},
 		{"a role", `token: {} }`, []string{"users: the role user is not asked for"}},
 		{"no token", `url: /users/a }`, []string{"users: requests without a token pass"}},
 		{"another audience", `aud: other`, []string{"users: tokens for any audience are taken"}},

@@ -115,10 +115,23 @@ type rig struct {
 	program *ir.Program
 	cases   []*simulate.Case
 	tools   simulate.Tools
+	diags   diag.List // what there was to say
 }
 
 // newRig compiles a configuration and reads tests, both without their apiVersion.
 func newRig(t testing.TB, config, tests string) *rig {
+	t.Helper()
+	r, ok := tryRig(t, config, tests)
+	if !ok {
+		var b strings.Builder
+		_ = diag.Text(&b, diag.Report{Diagnostics: r.diags.Sorted()})
+		t.Fatal(b.String())
+	}
+	return r
+}
+
+// tryRig is newRig for what may be malformed.
+func tryRig(t testing.TB, config, tests string) (r *rig, ok bool) {
 	t.Helper()
 	raw := func(path, text string) load.RawFile {
 		data := []byte(version + text)
@@ -129,32 +142,25 @@ func newRig(t testing.TB, config, tests string) *rig {
 		opts.Targets = append(opts.Targets, k.TargetKind)
 	}
 	unit, err := compiler.New(opts).Open(t.Context(), &load.Tree{
-		Files: []load.RawFile{raw("gateway.yaml", config)}, Tests: []load.RawFile{raw("tests/t.yaml", tests)},
+		Files: []load.RawFile{raw("gateway.yaml", config)}, Tests: []load.RawFile{raw("tests/t.yaml", tests)}, Environments: []string{"prod"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := unit.Compile("")
-	fine(t, out.Diags)
 	files, diags, err := unit.Tests(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	fine(t, diags)
-	cases, err := simulate.Cases(files)
-	if err != nil {
+	diags.Merge(out.Diags)
+	r = &rig{t: t, program: out.WithOrigins(), diags: diags, tools: simulate.Tools{Kinds: all.Kinds(), Targets: targets.Kinds()}}
+	if diags.HasErrors() {
+		return r, false
+	}
+	if r.cases, err = simulate.Cases(files); err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t, out.WithOrigins(), cases, simulate.Tools{Kinds: all.Kinds(), Targets: targets.Kinds()}}
-}
-
-func fine(t testing.TB, diags diag.List) {
-	t.Helper()
-	if diags.HasErrors() {
-		var b strings.Builder
-		_ = diag.Text(&b, diag.Report{Diagnostics: diags.Sorted()})
-		t.Fatal(b.String())
-	}
+	return r, true
 }
 
 // suite builds the configuration.

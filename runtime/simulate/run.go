@@ -78,8 +78,10 @@ func NewSuite(ctx context.Context, p *ir.Program, cases []*Case, t Tools) (*Suit
 	if s.verdict, err = verdict(offline(p)); err != nil {
 		return nil, err
 	}
-	_, err = s.world(ctx, 0)
-	return s, err
+	if _, err = s.world(ctx, 0); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Close ends everything that the suite has started.

@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -48,14 +49,22 @@ func TestCasesAreAlone(t *testing.T) {
 // TestMisfits has tests that do not go with the configuration: they fail, and say what is wrong with them.
 func TestMisfits(t *testing.T) {
 	for _, tt := range []struct{ name, request, want string }{
-		{"a signature without a key", `{ send: { url: /open/a, signed: {} }, expect: { status: 200 } }`,
-			"5:17 request 0/0 send: expected a request that can be made, got there is no key to sign the URL with: route open has no policy.signedUrl"},
-		{"a signature without a route", `{ send: { url: /nowhere, signed: {} }, expect: { status: 200 } }`,
-			"5:17 request 0/0 send: expected a request that can be made, got there is nothing to sign the URL for: no route takes the request"},
-		{"a signature of a path that is none", `{ send: { url: /signed/a, signed: { prefix: /other } }, expect: { status: 200 } }`,
-			`5:17 request 0/0 send: expected a request that can be made, got the path "/signed/a" does not lie under the prefix "/other"`},
-		{"a path of the gateway's own", `{ send: { url: /admin/../health }, expect: { status: 200 } }`,
-			"5:17 request 0/0 send: expected a request that can be made, got /health is a path that the gateway answers itself, before any route; it cannot be tested here"},
+		{
+			"a signature without a key", `{ send: { url: /open/a, signed: {} }, expect: { status: 200 } }`,
+			"5:17 request 0/0 send: expected a request that can be made, got there is no key to sign the URL with: route open has no policy.signedUrl",
+		},
+		{
+			"a signature without a route", `{ send: { url: /nowhere, signed: {} }, expect: { status: 200 } }`,
+			"5:17 request 0/0 send: expected a request that can be made, got there is nothing to sign the URL for: no route takes the request",
+		},
+		{
+			"a signature of a path that is none", `{ send: { url: /signed/a, signed: { prefix: /other } }, expect: { status: 200 } }`,
+			`5:17 request 0/0 send: expected a request that can be made, got the path "/signed/a" does not lie under the prefix "/other"`,
+		},
+		{
+			"a path of the gateway's own", `{ send: { url: /admin/../health }, expect: { status: 200 } }`,
+			"5:17 request 0/0 send: expected a request that can be made, got /health is a path that the gateway answers itself, before any route; it cannot be tested here",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			results := newRig(t, site, one(tt.request, "")).run()
@@ -190,4 +199,37 @@ func BenchmarkRun(b *testing.B) {
 			b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "requests/s")
 		})
 	}
+}
+
+// FuzzSend sends odd requests: whatever a test says, it must end, and never in a panic of the gateway or of its stand-ins.
+func FuzzSend(f *testing.F) {
+	f.Add("GET", "/users/1", "X-A", "b", "")
+	f.Add("POST", "http://[::1]:8080//a/../%2e%2e/signed/?gw_sig=&a=%zz#b", "Cookie", "session=;session", "body")
+	f.Add("OPTIONS", "HTTPS://a.example.com?x", "Origin", "null", "")
+	f.Add("PUT", "/upload", "X-Forwarded-For", "10.0.0.1, \t,", strings.Repeat("x", 20_000))
+	f.Fuzz(func(t *testing.T, method, url, name, value, body string) {
+		text := func(s string) string {
+			raw, err := json.Marshal(strings.ToValidUTF8(s, "?"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(raw)
+		}
+		request := fmt.Sprintf("method: %s, url: %s, headers: { %s: %s }, token: { claims: { sub: %s } }, apiKey: {}", text(method), text(url), text(name), text(value), text(value))
+		if body != "" {
+			request += ", body: " + text(body)
+		}
+		r, ok := tryRig(t, site, one("{ send: { "+request+" }, times: 2, expect: { status: 599 } }", ""))
+		if !ok {
+			t.Skip()
+		}
+		for _, res := range r.run() {
+			switch f := res.Failed; {
+			case f == nil:
+				t.Error("599")
+			case f.Step != 0 && (f.Status < 200 || f.Code == "internal_error" || f.Code == "no_response"):
+				t.Errorf("%s: %d %s", f.Request, f.Status, f.Code)
+			}
+		}
+	})
 }

@@ -34,7 +34,7 @@ func (w *world) witnesses(k policy.Kind, eager bool) policy.Kind {
 		func(*policy.CompileContext, *struct{}) *json.RawMessage { return nil }, // what is compiled already is not compiled again
 		func(ctx context.Context, e *policy.Env, plan *json.RawMessage) (policy.Handler, error) {
 			h := &witness{w: w, kind: k, env: *e, plan: *plan, point: w.points.policy(e.Route.ID, k.Name)}
-			h.env.Metrics, h.env.Secrets, h.env.KeySets, h.env.State, h.env.Pepper = uncounted{}, secrets{w}, keySets{w}, shared{w}, pepper
+			h.env.Metrics, h.env.Secrets, h.env.KeySets, h.env.State, h.env.Pepper = uncounted{}, secrets{w}, keySets{w}, state{w}, pepper
 			if !eager {
 				return h, nil
 			}

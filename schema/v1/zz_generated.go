@@ -345,11 +345,17 @@ func (t *Policy) ApplyDefaults() {
 	if t.SecurityHeaders != nil {
 		t.SecurityHeaders.ApplyDefaults()
 	}
+	if t.IP != nil {
+		t.IP.ApplyDefaults()
+	}
 	if t.Cors != nil {
 		t.Cors.ApplyDefaults()
 	}
 	if t.SignedURL != nil {
 		t.SignedURL.ApplyDefaults()
+	}
+	if t.ContentType != nil {
+		t.ContentType.ApplyDefaults()
 	}
 	if t.Auth != nil {
 		t.Auth.ApplyDefaults()
@@ -363,6 +369,14 @@ func (t *Policy) ApplyDefaults() {
 	if t.ContextInjection != nil {
 		t.ContextInjection.ApplyDefaults()
 	}
+	if t.Headers == nil {
+		t.Headers = &HeaderTransforms{}
+	}
+	t.Headers.ApplyDefaults()
+	if t.Rewrite == nil {
+		t.Rewrite = &Rewrite{}
+	}
+	t.Rewrite.ApplyDefaults()
 }
 
 // RoutePolicy: what happens to a request between matching and forwarding. The order is the product's, not the file's.
@@ -430,11 +444,17 @@ func (t *RoutePolicy) ApplyDefaults() {
 	if t.SecurityHeaders != nil {
 		t.SecurityHeaders.ApplyDefaults()
 	}
+	if t.IP != nil {
+		t.IP.ApplyDefaults()
+	}
 	if t.Cors != nil {
 		t.Cors.ApplyDefaults()
 	}
 	if t.SignedURL != nil {
 		t.SignedURL.ApplyDefaults()
+	}
+	if t.ContentType != nil {
+		t.ContentType.ApplyDefaults()
 	}
 	if t.Auth != nil {
 		t.Auth.ApplyDefaults()
@@ -448,6 +468,14 @@ func (t *RoutePolicy) ApplyDefaults() {
 	if t.ContextInjection != nil {
 		t.ContextInjection.ApplyDefaults()
 	}
+	if t.Headers == nil {
+		t.Headers = &HeaderTransforms{}
+	}
+	t.Headers.ApplyDefaults()
+	if t.Rewrite == nil {
+		t.Rewrite = &Rewrite{}
+	}
+	t.Rewrite.ApplyDefaults()
 }
 
 // ForwardTimeouts: how long the upstream may take.
@@ -636,6 +664,8 @@ func (t *Auth) ApplyDefaults() {
 
 // JWT: verification of a bearer token. The fields of one issuer stand here; where tokens of several are taken, they stand in issuers instead.
 type JWT struct {
+	// Whether a token is asked for; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
 	// Issuers whose tokens are taken, each with its own keys; a token is judged by the one that its iss names. In place of issuer and its fields.
 	Issuers []JWTIssuer `json:"issuers,omitempty"`
 	// Roles a token must have, every one of them. Read from the claim "roles": an array of names without a prefix.
@@ -675,6 +705,9 @@ type JWT struct {
 // ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
 // whose absence means something of its own.
 func (t *JWT) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
 	for i := range t.Issuers {
 		t.Issuers[i].ApplyDefaults()
 	}
@@ -761,6 +794,8 @@ func (t *APIKeyAuth) ApplyDefaults() {
 
 // Authorization: who of those that are known may use the route. Everything that is set must hold.
 type Authorization struct {
+	// Whether it holds; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
 	// Roles of the caller.
 	Roles *Grants `json:"roles,omitempty"`
 	// Scopes of the caller: those of the token and of the API key together.
@@ -776,6 +811,9 @@ type Authorization struct {
 // ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
 // whose absence means something of its own.
 func (t *Authorization) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
 }
 
 // Grants: what a caller must have.
@@ -825,18 +863,28 @@ func (t *Compression) ApplyDefaults() {
 
 // IPRules: which addresses may use the route. The address is the client's, as told by trusted proxies; see gateway.trustedProxies.
 type IPRules struct {
+	// Whether it holds; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
 	// Networks that may. Absent: all that are not denied.
 	Allow []string `json:"allow,omitempty"`
 	// Networks that may not. A denied address inside an allowed network is denied, and the other way round: deny wins.
 	Deny []string `json:"deny,omitempty"`
 }
 
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *IPRules) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
+}
+
 // SignedURL: addresses that carry their own permission: gwctl sign-url makes them. A request without a good signature is answered 403.
 type SignedURL struct {
 	// Whether a signature is needed; false switches off what a lower layer has. Default: true.
 	Enabled *bool `json:"enabled,omitempty"`
-	// Keys that signatures are made with, by their id: two while one replaces the other.
-	Keys []SigningKey `json:"keys"`
+	// Keys that signatures are made with, by their id: two while one replaces the other. Needed, unless a lower layer has them.
+	Keys []SigningKey `json:"keys,omitempty"`
 	// How far the clocks may be apart. Default: 30.
 	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
 	// The longest time a signature may still be valid. Absent: any.
@@ -866,8 +914,8 @@ type SigningKey struct {
 type CORS struct {
 	// Whether the gateway answers for the upstream; false switches off what a lower layer has. Default: true.
 	Enabled *bool `json:"enabled,omitempty"`
-	// Origins that may read responses: exact, with "*." in front of the host for every subdomain, or "*" alone for all.
-	AllowOrigins []string `json:"allowOrigins"`
+	// Needed, unless a lower layer has them: origins that may read responses: exact, with "*." in front of the host for every subdomain, or "*" alone for all.
+	AllowOrigins []string `json:"allowOrigins,omitempty"`
 	// Methods they may use. Absent: those of the route's matcher, or GET, HEAD and POST if it has none.
 	AllowMethods []string `json:"allowMethods,omitempty"`
 	// Header fields they may send beside the harmless ones.
@@ -935,8 +983,18 @@ func (t *SecurityHeaders) ApplyDefaults() {
 
 // ContentType: media types that the route takes as a request body. Others are answered 415.
 type ContentType struct {
-	// Media types, without parameters; "/*" at the end for all of a kind.
-	Allow []string `json:"allow"`
+	// Whether it holds; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Needed, unless a lower layer has them: media types, without parameters; "/*" at the end for all of a kind.
+	Allow []string `json:"allow,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *ContentType) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
 }
 
 // RateLimit: how often the route may be used. Counted in Redis for all gateways together. More is answered 429 with Retry-After. The fields of one limit stand here; where there are several, they stand in limits instead, and a request must pass all of them.
@@ -1028,6 +1086,8 @@ func (t *Limit) ApplyDefaults() {
 
 // ContextInjection: facts about the caller for the upstream, as header fields. What a client sends under these names is removed, whether or not somebody is known.
 type ContextInjection struct {
+	// Whether it holds; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
 	// Claims of the token by the header field they go into; "a.b" reaches into an object.
 	Claims map[string]string `json:"claims,omitempty"`
 	// How a list is written. comma: joined with commas, an element that holds one is refused. json: a JSON array. base64: that in base64url. Default: comma.
@@ -1039,6 +1099,9 @@ type ContextInjection struct {
 // ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
 // whose absence means something of its own.
 func (t *ContextInjection) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
 	if t.Lists == "" {
 		t.Lists = "comma"
 	}
@@ -1074,10 +1137,20 @@ func (t *IdentityToken) ApplyDefaults() {
 
 // HeaderTransforms: changes of header fields. Values may hold ${...}: params.<name>, claims.<path>, request.id, request.method, request.host, request.path, client.ip, route.id. What is absent is ""; where everything in a value is absent, the field is not written.
 type HeaderTransforms struct {
+	// Whether it holds; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
 	// Of the request, before it goes upstream.
 	Request *HeaderEdits `json:"request,omitempty"`
 	// Of the response, before it goes to the client.
 	Response *HeaderEdits `json:"response,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *HeaderTransforms) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
 }
 
 // HeaderEdits: changes of header fields, in this order.
@@ -1092,6 +1165,8 @@ type HeaderEdits struct {
 
 // Rewrite: another path or query for the upstream. Matching and every other policy have seen the original.
 type Rewrite struct {
+	// Whether it holds; false switches off what a lower layer has. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
 	// The new path; ${params.<name>} stands for a capture of the matcher, ${params.rest} for what its /* stands for.
 	Path string `json:"path,omitempty"`
 	// A prefix that is cut off the path.
@@ -1100,6 +1175,14 @@ type Rewrite struct {
 	AddPrefix string `json:"addPrefix,omitempty"`
 	// Changes of query parameters.
 	Query *QueryEdits `json:"query,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Rewrite) ApplyDefaults() {
+	if t.Enabled == nil {
+		t.Enabled = new(bool(true))
+	}
 }
 
 // QueryEdits: changes of query parameters, in this order.
@@ -1918,6 +2001,7 @@ func Defaults() []Default {
 		{Def: "CircuitBreaker", Field: "maxOpenFor", Value: "5m"},
 		{Def: "CircuitBreaker", Field: "halfOpenFor", Value: "10s"},
 		{Def: "RouteLoadShedding", Field: "priority", Value: "normal"},
+		{Def: "JWT", Field: "enabled", Value: "true"},
 		{Def: "JWT", Field: "optional", Value: "false"},
 		{Def: "JWT", Field: "replayProtection", Value: "false"},
 		{Def: "JWT", Field: "clockSkewSeconds", Value: "60"},
@@ -1927,11 +2011,13 @@ func Defaults() []Default {
 		{Def: "APIKeyAuth", Field: "enabled", Value: "true"},
 		{Def: "APIKeyAuth", Field: "header", Value: "X-API-Key"},
 		{Def: "APIKeyAuth", Field: "maxFailuresPerMinute", Value: "60"},
+		{Def: "Authorization", Field: "enabled", Value: "true"},
 		{Def: "Authorization", Field: "shadow", Value: "false"},
 		{Def: "Compression", Field: "enabled", Value: "true"},
 		{Def: "Compression", Field: "algorithms", Value: "[zstd, gzip]"},
 		{Def: "Compression", Field: "minBytes", Value: "1KiB"},
 		{Def: "Compression", Field: "types", Value: "[text/*, application/json, application/problem+json, application/ld+json, application/javascript, application/manifest+json, application/xml, application/xhtml+xml, application/rss+xml, application/atom+xml, application/wasm, image/svg+xml, font/ttf, font/otf]"},
+		{Def: "IPRules", Field: "enabled", Value: "true"},
 		{Def: "SignedURL", Field: "enabled", Value: "true"},
 		{Def: "SignedURL", Field: "clockSkewSeconds", Value: "30"},
 		{Def: "CORS", Field: "enabled", Value: "true"},
@@ -1942,6 +2028,7 @@ func Defaults() []Default {
 		{Def: "SecurityHeaders", Field: "contentTypeOptions", Value: "nosniff"},
 		{Def: "SecurityHeaders", Field: "frameOptions", Value: "DENY"},
 		{Def: "SecurityHeaders", Field: "referrerPolicy", Value: "no-referrer"},
+		{Def: "ContentType", Field: "enabled", Value: "true"},
 		{Def: "RateLimit", Field: "enabled", Value: "true"},
 		{Def: "RateLimit", Field: "onError", Value: "local"},
 		{Def: "RateLimit", Field: "replicas", Value: "1"},
@@ -1951,9 +2038,12 @@ func Defaults() []Default {
 		{Def: "RateLimit", Field: "localPercent", Value: "0"},
 		{Def: "Limit", Field: "cost", Value: "1"},
 		{Def: "Limit", Field: "localPercent", Value: "0"},
+		{Def: "ContextInjection", Field: "enabled", Value: "true"},
 		{Def: "ContextInjection", Field: "lists", Value: "comma"},
 		{Def: "IdentityToken", Field: "header", Value: "X-Gateway-Identity"},
 		{Def: "IdentityToken", Field: "lifetime", Value: "1m"},
+		{Def: "HeaderTransforms", Field: "enabled", Value: "true"},
+		{Def: "Rewrite", Field: "enabled", Value: "true"},
 		{Def: "Tenant", Field: "allowPrivateAddresses", Value: "false"},
 		{Def: "Test", Field: "at", Value: "2026-01-01T12:00:00Z"},
 		{Def: "TestUpstream", Field: "status", Value: "200"},

@@ -37,7 +37,7 @@ import (
 //	flip FILE OFFSET          change one bit; a negative offset counts from the end
 //
 // Paths, times and digests in the output are masked, so that `cmp stdout FILE` can be exact: $WORK is the folder of the
-// story, <time> any time of day, <digest N> the N-th digest the story showed. `exec gwctl` masks nothing. Commits have
+// story, <time> any time of day, <took> how long something took, <digest N> the N-th digest the story showed. `exec gwctl` masks nothing. Commits have
 // fixed dates. The folder keys holds keys made from fixed seeds, keys/other those of somebody else.
 // `make golden` rewrites what the steps compare with.
 func TestGoldenStories(t *testing.T) {
@@ -240,11 +240,12 @@ type masks struct {
 var (
 	timePattern   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`)
 	digestPattern = regexp.MustCompile(`sha256:[0-9a-f]{6,64}`)
+	tookPattern   = regexp.MustCompile(`(\bin )[0-9][0-9.]*(µs|ms|s)\b|("tookMillis": )[0-9.]+`)
 )
 
 func (m *masks) apply(text string) string {
 	text = strings.ReplaceAll(text, m.work, "$WORK")
-	text = timePattern.ReplaceAllString(text, "<time>")
+	text = tookPattern.ReplaceAllString(timePattern.ReplaceAllString(text, "<time>"), "${1}${3}<took>")
 	return digestPattern.ReplaceAllStringFunc(text, func(d string) string {
 		for i, known := range m.digests {
 			if strings.HasPrefix(known, d) || strings.HasPrefix(d, known) {

@@ -61,7 +61,7 @@ func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 	}
 	h.denied[l.what].Add(1)
 	if h.plan.Shadow {
-		h.log.Info("would be denied", slog.String("reason", l.code), slog.String("condition", l.condition), slog.String("request", x.ID))
+		h.log.Debug("would be denied", slog.String("reason", l.code), slog.String("condition", l.condition), slog.String("request", x.ID))
 		return policy.Pass
 	}
 	if x.Cause = l.what; l.condition != "" {

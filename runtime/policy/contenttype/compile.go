@@ -12,6 +12,10 @@ import (
 
 // compile leaves out the types that a whole family already covers, and mentions them.
 func compile(c *policy.CompileContext, s *v1.ContentType) *Plan {
+	if len(s.Allow) == 0 {
+		c.Report(diag.Error, "GW3042", "", "name them: allow: [application/json]", "contentType has no media types to allow")
+		return nil
+	}
 	p := &Plan{Allow: make([]string, 0, len(s.Allow))}
 	for i, t := range s.Allow {
 		family, _, _ := strings.Cut(t, "/")

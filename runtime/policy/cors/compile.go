@@ -18,6 +18,10 @@ func compile(c *policy.CompileContext, s *v1.CORS) *Plan {
 	if !*s.Enabled {
 		return nil
 	}
+	if len(s.AllowOrigins) == 0 {
+		c.Report(diag.Error, "GW3042", "", `name them: allowOrigins: ["https://app.example.com"]`, "cors has no allowOrigins")
+		return nil
+	}
 	checkOrigins(c, s)
 	checkRoute(c, s)
 	if s.MaxAge.Std()%time.Second != 0 {
@@ -63,12 +67,6 @@ func checkOrigins(c *policy.CompileContext, s *v1.CORS) {
 
 // checkRoute reports what the rest of the route leaves no effect.
 func checkRoute(c *policy.CompileContext, s *v1.CORS) {
-	for i, m := range s.AllowMethods {
-		if len(c.Match.Methods) > 0 && !slices.Contains(c.Match.Methods, m) {
-			field := fmt.Sprintf("allowMethods[%d]", i)
-			c.Report(diag.Warning, "GW3041", field, "add it to matcher.methods, or remove it here", "%s is %s, which the route does not take", field, m)
-		}
-	}
 	for _, h := range c.Match.Headers {
 		if !inPreflights(h.Name) {
 			c.Report(diag.Warning, "GW3041", "", "match on the host, the path or the query instead",

@@ -5,7 +5,12 @@ package jwt
 import "github.com/suuupra/gateway/runtime/policy"
 
 // Kind comes first of those that ask who is there.
-var Kind = policy.Define("auth.jwt", policy.PhaseAuthenticate, compile, build).With(verified, failed, policy.AuthzDenied)
+var Kind = policy.Define("auth.jwt", policy.PhaseAuthenticate, compile, build).With(verified, failed, policy.AuthzDenied).
+	Either([]string{
+		"issuer", "audience", "audiences", "jwksUri", "oidcDiscoveryUrl", "secretRef", "algorithms", "type", "clockSkewSeconds", "jwksCacheMaxAgeMs",
+	}, []string{"issuers"}).
+	Either([]string{"jwksUri"}, []string{"oidcDiscoveryUrl"}, []string{"secretRef"}).
+	Either([]string{"audience"}, []string{"audiences"})
 
 // Plan is the compiled form. With one issuer its settings stand at the top, as people write them; with several, in Issuers.
 type Plan struct {

@@ -34,7 +34,7 @@ func (v *verifier) current() *jose.Set {
 
 // verify verifies a token that was not seen before.
 func (v *verifier) verify(ctx context.Context, t *jose.Token, d digest, size int, now time.Time) (*known, reason) {
-	if v.issuer.Type != "" && !strings.EqualFold(strings.TrimPrefix(strings.ToLower(t.Type), "application/"), v.issuer.Type) || strings.EqualFold(t.Type, "JWE") {
+	if typ := strings.TrimPrefix(strings.ToLower(t.Type), "application/"); v.issuer.Type != "" && typ != v.issuer.Type || v.issuer.Type == "" && otherTypes[typ] {
 		return nil, reasonType
 	}
 	set, err := v.set(ctx, t.KeyID)
@@ -56,6 +56,12 @@ func (v *verifier) verify(ctx context.Context, t *jose.Token, d digest, size int
 	}
 	v.seen.put(d, k, size)
 	return k, ""
+}
+
+// otherTypes are tokens with a purpose of their own, which an issuer signs with the same keys (RFC 8725, section 3.11): none of them lets
+// anybody in, unless an author asks for that very type.
+var otherTypes = map[string]bool{
+	"jwe": true, "logout+jwt": true, "dpop+jwt": true, "secevent+jwt": true, "gw-id+jwt": true, "oauth-authz-req+jwt": true, "token-introspection+jwt": true,
 }
 
 // set is the keys to verify a token with that names the key.

@@ -119,7 +119,7 @@ func TestBase(t *testing.T) {
 
 // TestHostileValues sends what breaks other encodings, and counts each value by itself.
 func TestHostileValues(t *testing.T) {
-	r := newRig(t, "{ tokensPerInterval: 1, intervalMs: 60000, key: ['header:X-App'] }")
+	r := newRig(t, "{ tokensPerInterval: 1, intervalMs: 60000, key: ['header:X-App', ip] }")
 	values := []string{
 		"", "{", "}", "{}", "{a}", ":", "*", "a:b", "a: b", "1:a", "h1:a.", ".", "\r\n", "a\r\nSET x y\r\n", "\x00", "\xff\xfe", "a", "A",
 		strings.Repeat("a", 200), strings.Repeat("a", 300), strings.Repeat("a", 1<<20), strings.Repeat("a", 1<<20-1) + "b",

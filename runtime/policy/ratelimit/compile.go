@@ -157,6 +157,9 @@ func key(c *policy.CompileContext, field func(string) string, parts []string) []
 		}
 		out = append(out, part)
 	}
+	if !slices.ContainsFunc(out, func(part string) bool { return !strings.HasPrefix(part, "header:") }) {
+		c.Report(diag.Warning, "GW3041", field("key"), "add ip, user or key", "key holds header fields alone, which clients choose: one that sends another value each time is never limited")
+	}
 	slices.Sort(out)
 	return out
 }

@@ -80,7 +80,7 @@ func TestCompileSays(t *testing.T) {
 			"error GW3042 policy.rateLimit.key[1]: key holds claim:org, but the route verifies no token: nobody is known (add auth.jwt, or count by ip)",
 			"error GW3042 policy.rateLimit.key[2]: key holds key, but the route asks for no API key: nobody is known (add auth.apiKey, or count by ip)",
 		}},
-		{"one header twice", "{ " + numbers + ", key: ['header:X-App', 'header:x-app'] }", []string{
+		{"one header twice", "{ " + numbers + ", key: ['header:X-App', 'header:x-app', ip] }", []string{
 			"warning GW3041 policy.rateLimit.key[1]: key holds header:x-app twice (drop it)",
 		}},
 		{"replicas that nobody asks for", "{ " + numbers + ", onError: open, replicas: 3 }", []string{

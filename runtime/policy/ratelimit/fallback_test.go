@@ -175,7 +175,7 @@ func TestOverflow(t *testing.T) {
 
 // TestManyCallers keeps each of them to its share while they come and go.
 func TestManyCallers(t *testing.T) {
-	r := newRig(t, "{ tokensPerInterval: 2, intervalMs: 1000, key: ['header:X-App'] }")
+	r := newRig(t, "{ tokensPerInterval: 2, intervalMs: 1000, key: ['header:X-App', ip] }")
 	r.state.leave()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	passed := map[string]int{}

@@ -10,7 +10,8 @@ import (
 )
 
 // Kind limits come after authentication, so that keys may use claims.
-var Kind = policy.Define("rateLimit", policy.PhaseLimit, compile, build).With(requests, saturation, stateErrors)
+var Kind = policy.Define("rateLimit", policy.PhaseLimit, compile, build).With(requests, saturation, stateErrors).
+	Either([]string{"tokensPerInterval", "intervalMs", "burst", "key", "scope", "cost", "localPercent"}, []string{"limits"})
 
 // Plan is the compiled form. The single limit of an author who names none has the id "default".
 type Plan struct {

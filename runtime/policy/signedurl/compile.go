@@ -17,6 +17,10 @@ func compile(c *policy.CompileContext, s *v1.SignedURL) *Plan {
 	if !*s.Enabled {
 		return nil
 	}
+	if len(s.Keys) == 0 {
+		c.Report(diag.Error, "GW3042", "", `add keys: [{ id: k1, secretRef: "env:URL_KEY" }]`, "signedUrl has no keys to check signatures with")
+		return nil
+	}
 	p := &Plan{ClockSkewSeconds: *s.ClockSkewSeconds}
 	for i, k := range s.Keys {
 		if slices.ContainsFunc(s.Keys[:i], func(o v1.SigningKey) bool { return o.ID == k.ID }) {

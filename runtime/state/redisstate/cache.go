@@ -21,8 +21,8 @@ import (
 // How long a record is used without asking again. A revocation must be known within two seconds: either because the channel tells it,
 // as long as that is known to work (see follow), or because nothing older is used.
 const (
-	trusted   = time.Minute     // while changes are told
-	untrusted = 2 * time.Second // while they are not; and that there is no such key, in any case
+	trusted   = 10 * time.Second // while changes are told: what nobody told, such as a flushed server, shows after that
+	untrusted = 2 * time.Second  // while they are not; and that there is no such key, in any case
 )
 
 // The bounds of the cache. Keys that exist and ids that do not are kept apart, so that who guesses ids cannot push keys out.
