@@ -36,7 +36,8 @@ type link struct {
 // exchange is one request as it came.
 type exchange struct {
 	line, head string // the line without the version
-	body       int    // bytes, without chunk sizes
+	trailer    string
+	body       int // bytes, without chunk sizes
 	whole      bool
 	over       bool // it is whole, or its connection has ended
 }
@@ -158,6 +159,7 @@ func (o *origin) body(in *bufio.Reader, x *exchange) error {
 		if line, err = in.ReadString('\n'); err != nil {
 			return err
 		}
+		x.trailer += line
 	}
 	return nil
 }
