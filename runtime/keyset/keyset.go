@@ -31,6 +31,7 @@ const (
 	mostPauseWithout = 30 * time.Second // while there are no keys at all
 	askAgain         = 30 * time.Second // between two fetches because of a key id that nobody knows
 	unknownFor       = time.Minute      // how long such an id is not asked for again
+	tellEvery        = 20               // failures in a row from one warning to the next
 	mostUnknown      = 1000             // ids that are remembered as unknown
 )
 
@@ -256,7 +257,11 @@ func (f *fetcher) failure(err error) time.Duration {
 	}
 	most = min(firstPause<<min(f.failing-1, 20), most)
 	pause := most/10 + time.Duration(rand.Int64N(int64(most)))
-	f.env.Log.Warn("fetching the keys of an issuer failed", slog.String("issuer", f.source.Issuer), slog.Any("error", err),
+	level := slog.LevelDebug
+	if f.failing%tellEvery == 1 {
+		level = slog.LevelWarn
+	}
+	f.env.Log.Log(context.Background(), level, "fetching the keys of an issuer failed", slog.String("issuer", f.source.Issuer), slog.Any("error", err),
 		slog.Bool("has_keys", f.set != nil), slog.Duration("next_try", pause))
 	return pause
 }
