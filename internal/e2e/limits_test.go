@@ -61,7 +61,7 @@ type counted struct {
 	// Of those admitted, how many a gateway let through by itself because Redis took longer than 20 ms: a busy machine does that. And
 	// how often that was: each time a token may have been taken that nobody got.
 	alone, unanswered int64
-	took                       time.Duration // from before the first request to the last answer that was 429
+	took              time.Duration // from before the first request to the last answer that was 429
 }
 
 // press asks every gateway for a route as fast as some clients can, for a time, and then until the limit is reached.
