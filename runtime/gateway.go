@@ -298,6 +298,7 @@ type exchange struct {
 	on       *snapshot.Route // nil: no route matched
 	asked    int             // policies of the route that were asked
 	deciding bool            // one of them is being asked
+	broken   bool            // something has panicked: nothing more is asked of the policies
 	span     *telemetry.Span
 	record   telemetry.Record
 	params   [16]policy.Param
@@ -305,6 +306,7 @@ type exchange struct {
 
 // recovered turns a panic of a policy or a target into an answer, once for all of them.
 func (g *Gateway) recovered(value any, x *exchange, w httpmsg.ResponseWriter) *policy.Reject {
+	x.broken = true
 	g.opts.Metrics.Panicked()
 	g.opts.Log.Error("an exchange panicked", slog.String("panic", fmt.Sprint(value)), slog.String("route", x.Route.ID),
 		slog.String("request", x.ID), slog.String("stack", string(debug.Stack())))

@@ -212,7 +212,7 @@ func TestPanicAtTheEnd(t *testing.T) {
 	r.metric(`gw_requests_total{method="GET",route="users",status="200"} 1`)
 }
 
-// The hooks of policies see the status that was sent, and only policies that were asked are told the end.
+// The hooks of policies see the status that was sent, and only policies that were asked edit the response and are told the end.
 func TestVerdicts(t *testing.T) {
 	up := testkit.Upstream(t)
 	up.Answer(testkit.Reply(201, "made"))
@@ -227,9 +227,9 @@ func TestVerdicts(t *testing.T) {
 		received int
 	}{
 		{"pass", testPlan{Name: "two", Finish: true}, 201, "made", "three", []string{"three 201", "two 201", "one 201"}, "pass", 1},
-		{"answer", testPlan{Name: "two", Do: "answer", Status: 203, Finish: true}, 203, "answered by two", "three", []string{"two 203", "one 203"}, "answer", 0},
-		{"refuse", testPlan{Name: "two", Do: "refuse", Status: 429, Finish: true}, 429, "", "", []string{"two 429", "one 429"}, "refuse", 0},
-		{"cannot decide", testPlan{Name: "two", Do: "refuse", Status: 503, Finish: true}, 503, "", "", []string{"two 503", "one 503"}, "error", 0},
+		{"answer", testPlan{Name: "two", Do: "answer", Status: 203, Finish: true}, 203, "answered by two", "two", []string{"two 203", "one 203"}, "answer", 0},
+		{"refuse", testPlan{Name: "two", Do: "refuse", Status: 429, Finish: true}, 429, "", "two", []string{"two 429", "one 429"}, "refuse", 0},
+		{"cannot decide", testPlan{Name: "two", Do: "refuse", Status: 503, Finish: true}, 503, "", "two", []string{"two 503", "one 503"}, "error", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -260,7 +260,9 @@ func (g *Gateway) refuse(ctx context.Context, w httpmsg.ResponseWriter, x *excha
 	resp.Header.Add("Content-Type", httpmsg.ProblemType)
 	resp.Header.Add("Cache-Control", "no-store")
 	resp.Header.Add("X-Request-Id", x.ID)
-	g.dress(ctx, x, resp)
+	if !x.broken {
+		g.dress(ctx, x, resp)
+	}
 	if err := w.Header(resp.Status, &resp.Header, resp.ContentLength); err != nil {
 		w.Abort()
 		return

@@ -63,6 +63,22 @@ func TestGoldenThreats(t *testing.T) {
 		{"HTTP/2: what a request says", each(fieldInputs, func(in input2) outcome { return in.is })},
 		{"HTTP/2: frames", each(frameInputs, func(in input2) outcome { return in.is })},
 		{"HTTP/2: floods", each(floods, func(f flood) outcome { return f.is })},
+		{"tokens", slices.Concat(
+			each(tokenInputs, tokenInput.outcome), each(claimInputs, tokenInput.outcome), each(bearerInputs, func(in bearerInput) outcome { return in.is }),
+			each(replays, story[*identity].outcome), each(issuerInputs, func(in issuerInput) outcome { return in.is }),
+			each(turnInputs, func(in turnInput) outcome { return in.is }), each(guesses, story[*issuers].outcome), each(tokenMistakes, mistake.outcome),
+		)},
+		{"API keys", slices.Concat(each(keyInputs, func(in keyInput) outcome { return in.is }), each(keyStories, story[*ring].outcome))},
+		{"signed URLs", each(signedInputs, func(in signedInput) outcome { return in.is })},
+		{"addresses, origins, injected fields", slices.Concat(
+			each(addressInputs, edgeInput.outcome), each(originInputs, edgeInput.outcome), each(factInputs, edgeInput.outcome),
+			each(balancedInputs, func(in balancedInput) outcome { return in.is }), each(edgeMistakes, mistake.outcome),
+		)},
+		{"rate limits", slices.Concat(
+			each(rateInputs, func(in rateInput) outcome { return in.is }), each(rateStories, story[*rates].outcome), each(limitMistakes, mistake.outcome),
+			each(faultInputs, func(in faultInput) outcome { return in.is }), each(faultStories, story[*faults].outcome),
+		)},
+		{"addresses that are dialled", slices.Concat(each(dialInputs, func(in dialInput) outcome { return in.is }), each(dialMistakes, mistake.outcome))},
 	} {
 		write(s.name, s.rows)
 		all = slices.Concat(all, s.rows)
