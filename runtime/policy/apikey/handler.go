@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,10 +150,15 @@ func (h *handler) find(x *policy.Exchange) (text string, o outcome) {
 // keyInQuery reports whether the value of a parameter is a key.
 func keyInQuery(query string) bool {
 	for parameter := range strings.SplitSeq(query, "&") {
-		if _, value, ok := strings.Cut(parameter, "="); ok {
-			if _, err := apikey.Parse(value); err == nil {
-				return true
-			}
+		_, value, ok := strings.Cut(parameter, "=")
+		if !ok {
+			continue
+		}
+		if plain, err := url.QueryUnescape(value); err == nil {
+			value = plain
+		}
+		if _, err := apikey.Parse(value); err == nil {
+			return true
 		}
 	}
 	return false

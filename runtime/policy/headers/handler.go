@@ -133,6 +133,7 @@ func (f *field) says(value string) bool { return value != "" || len(f.value.Name
 // Decide implements policy.Handler.
 func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 	h.request.clear(&x.Request.Header)
+	x.NoTrailers = x.NoTrailers || len(h.request.write)+len(h.request.drop) > 0 // what is removed, or set, must not come behind the body
 	r := h.about(x)
 	for i := range h.request.write {
 		f := &h.request.write[i]

@@ -95,10 +95,21 @@ func (c *Client) call(ctx context.Context, budget time.Duration, s callSeries, a
 	inner, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	start := time.Now()
-	err := ask(inner)
+	err := guarded(func() error { return ask(inner) })
 	s.calls.Add(1)
 	s.seconds.Add(time.Since(start).Seconds())
 	return c.judge(ctx, err)
+}
+
+// guarded makes an error of a panic. The driver trusts the server to keep to the protocol, and panics in some places where it does not:
+// a gateway must not end because of what a server says.
+func guarded(ask func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the server does not keep to the protocol: %v", v)
+		}
+	}()
+	return ask()
 }
 
 // judge counts how a call went, and turns what the driver says into what callers may see.

@@ -52,13 +52,15 @@ func (l *listener) listen(ctx context.Context) {
 	go func() {
 		defer close(read)
 		defer stop()
-		for {
-			m, err := sub.Receive(ctx)
-			if err != nil {
-				return
+		_ = guarded(func() error {
+			for {
+				m, err := sub.Receive(ctx)
+				if err != nil {
+					return err
+				}
+				l.hear(m)
 			}
-			l.hear(m)
-		}
+		})
 	}()
 	l.ping(ctx, sub)
 	_ = sub.Close() // which ends the reading

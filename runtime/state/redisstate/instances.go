@@ -63,7 +63,10 @@ func (c *Client) beat(ctx context.Context) bool {
 		start := time.Now()
 		inner, cancel := context.WithTimeout(ctx, ioTimeout)
 		var err error
-		n, err = beatScript.number(inner, c.rdb, c.instances(), c.instance, beatCounts.Milliseconds())
+		err = guarded(func() (err error) {
+			n, err = beatScript.number(inner, c.rdb, c.instances(), c.instance, beatCounts.Milliseconds())
+			return err
+		})
 		cancel()
 		took := time.Since(start)
 		c.metrics.beats.calls.Add(1)
