@@ -76,7 +76,7 @@ func TestGoldenThreats(t *testing.T) {
 		)},
 		{"rate limits", slices.Concat(
 			each(rateInputs, func(in rateInput) outcome { return in.is }), each(rateStories, story[*rates].outcome), each(limitMistakes, mistake.outcome),
-			each(faultInputs, func(in faultInput) outcome { return in.is }), each(faultStories, story[*faults].outcome),
+			each(faultInputs, func(in faultInput) outcome { return in.is }), each(faultStories, story[*faults].outcome), each(replyInputs, replyInput.outcome),
 		)},
 		{"addresses that are dialled", slices.Concat(each(dialInputs, func(in dialInput) outcome { return in.is }), each(dialMistakes, mistake.outcome))},
 	} {
