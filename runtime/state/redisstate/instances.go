@@ -62,8 +62,7 @@ func (c *Client) beat(ctx context.Context) bool {
 	for range 2 {
 		start := time.Now()
 		inner, cancel := context.WithTimeout(ctx, ioTimeout)
-		var err error
-		err = guarded(func() (err error) {
+		err := guarded(func() (err error) {
 			n, err = beatScript.number(inner, c.rdb, c.instances(), c.instance, beatCounts.Milliseconds())
 			return err
 		})
