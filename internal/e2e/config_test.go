@@ -190,5 +190,8 @@ func TestOwnPaths(t *testing.T) {
 	both.url = "http://" + both.WaitLine(`"listener":"127.0.0.1:0","address":"([^"]+)"`)[1]
 	both.serves(1)
 	both.answers("/health", 200, `"success":true`)
-	both.answers("/metrics", 200, "gw_bundle_info{")
+	testkit.Eventually(t, "/metrics tells of the bundle", func() bool { // which serves a moment before that is noted
+		code, body, err := get(both.url + "/metrics")
+		return err == nil && code == http.StatusOK && strings.Contains(body, "gw_bundle_info{")
+	})
 }
