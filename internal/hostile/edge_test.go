@@ -248,7 +248,6 @@ const edgeRoutes = `routes:
 type edge struct {
 	*site
 	*mint
-	balanced string // address of a listener behind a load balancer
 }
 
 // edgeScripts are upstreams that say what the gateway has to say.

@@ -5,8 +5,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-
-	"github.com/suuupra/gateway/internal/testkit"
 )
 
 const (
@@ -135,9 +133,8 @@ func newEdge(t *testing.T) *edge {
 	e := &edge{mint: newMint(t)}
 	server.publish("/keys", e.mint.keys(t))
 	secret := rand.Text() + rand.Text()
-	e.balanced = testkit.FreePort(t)
 	e.site = startSite(t, plan{
-		listeners: `    - { id: balanced, address: "` + e.balanced + `", proxyProtocol: { from: [127.0.0.5/32] } }` + "\n",
+		listeners: "    - { id: third, address: \"{third}\", proxyProtocol: { from: [127.0.0.5/32] } }\n",
 		settings:  "  trustedProxies: [127.0.0.5/32]\n",
 		files:     map[string]string{"routes/edge.yaml": strings.ReplaceAll(edgeRoutes+factRoutes, "{keys}", server.URL)},
 		scripts:   edgeScripts,
@@ -197,7 +194,7 @@ var balancedInputs = []balancedInput{
 func (e *edge) balance(t *testing.T, in *balancedInput) {
 	t.Helper()
 	before := e.moment()
-	c := (&gateway{t: t, plain: e.balanced}).dialFrom(t, "in the clear", "", in.from)
+	c := (&gateway{t: t, plain: e.third}).dialFrom(t, "in the clear", "", in.from)
 	a := &attempt{line: "GET " + inside}
 	go func() { _, _ = io.WriteString(c, in.bytes+a.http1()) }()
 	if got, err := c.answers(); got != in.want || err != nil {

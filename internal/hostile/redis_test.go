@@ -169,31 +169,6 @@ func wants(t *testing.T, what string, answers []string, want map[string]int) {
 	}
 }
 
-// undisturbed asks until Redis has answered everything in time: on a busy machine it may not, and the gateway does without it.
-func (f *faults) undisturbed(t *testing.T, ask func() []string) (answers []string) {
-	t.Helper()
-	testkit.Eventually(t, "Redis answers everything in time", func() bool {
-		before := f.disturbances(t)
-		answers = ask()
-		return f.disturbances(t) == before
-	})
-	return answers
-}
-
-// disturbances is how many questions Redis has not answered.
-func (f *faults) disturbances(t *testing.T) (n float64) {
-	t.Helper()
-	for line := range strings.Lines(f.metrics(t)) {
-		if rest, found := strings.CutPrefix(line, "gw_state_errors_total{"); found {
-			var one float64
-			_, value, _ := strings.Cut(rest, "} ")
-			_, _ = fmt.Sscan(value, &one)
-			n += one
-		}
-	}
-	return n
-}
-
 // exact is everything while Redis is well.
 func (f *faults) exact(t *testing.T) {
 	t.Helper()

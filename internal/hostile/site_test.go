@@ -39,7 +39,7 @@ func buildPrograms(t *testing.T) {
 
 // plan is what a site is made of. In its files, {open} and {guarded} stand for the addresses of the upstreams.
 type plan struct {
-	listeners string // beside those of every gateway
+	listeners string // beside those of every gateway; {third} stands for an address
 	settings  string // of the gateway
 	files     map[string]string
 	scripts   func(path string) script
@@ -53,6 +53,7 @@ type site struct {
 	*gateway
 	redis *testkit.RedisServer // nil: the plan has brought its own
 	admin string               // address
+	third string               // address of the listener that the plan adds
 	run   testkit.Command      // with everything but the listeners
 
 	mu      sync.Mutex
@@ -70,24 +71,42 @@ func startSite(t *testing.T, p plan) *site {
 		s.redis = testkit.Redis(t)
 		p.redis = s.redis.URL
 	}
-	bundle, trust := s.publish(t, &p)
-	s.run = testkit.Command{
-		Path: programs.gwrun,
-		Args: []string{"--bundle", bundle, "--trust", trust, "--env", "prod", "--redis", p.redis, "--admin", "127.0.0.1:0", "--log-level", "debug"},
-		Env:  append([]string{"GWRUN_ADMIN_TOKEN=" + adminToken, "GWRUN_API_KEY_PEPPER=" + pepper}, p.env...),
+	last := "secure"
+	if p.listeners != "" {
+		last = "third"
 	}
-	s.start(t)
-	awaitOpen(t, s.plain, s.secure)
-	return s
+	for range attempts {
+		s.plain, s.secure, s.third = testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t)
+		bundle, trust := s.publish(t, &p)
+		s.run = testkit.Command{
+			Path: programs.gwrun,
+			Args: []string{"--bundle", bundle, "--trust", trust, "--env", "prod", "--redis", p.redis, "--admin", "127.0.0.1:0", "--log-level", "debug"},
+			Env:  append([]string{"GWRUN_ADMIN_TOKEN=" + adminToken, "GWRUN_API_KEY_PEPPER=" + pepper}, p.env...),
+		}
+		if s.start(t, last) {
+			return s
+		}
+	}
+	t.Fatal("no free ports")
+	return nil
 }
 
-// start runs a gateway, and sees in the end that it has kept its secrets, and had no panic.
-func (s *site) start(t *testing.T) {
+// attempts is how often a gateway is started. All these tests connect to one another, and each connection takes a port that another one
+// has only just found to be free.
+const attempts = 5
+
+// start runs a gateway until its last listener is open, and sees in the end that it has kept its secrets, and had no panic. It reports
+// false if somebody else has one of its ports.
+func (s *site) start(t *testing.T, last string) bool {
 	t.Helper()
 	s.process = testkit.Start(t, s.run)
 	s.admin = s.process.WaitLine(`"msg":"listening","listener":"admin","address":"([^"]+)"`)[1]
-	s.process.WaitLine(`"msg":"activated"`)
+	if s.process.WaitLine(`"msg":"listening","listener":"` + last + `"|address already in use`)[0] == "address already in use" {
+		return false
+	}
+	s.process.WaitLine(`"msg":"activated"`) // which comes later where the listeners are not those of the bundle
 	t.Cleanup(func() { s.keptSilent(t) })
+	return true
 }
 
 // another starts a gateway with the same bundle and the same Redis, in the clear and for HTTP/1.1 alone. What it says counts for the
@@ -96,10 +115,15 @@ func (s *site) another(t *testing.T) *site {
 	t.Helper()
 	o := &site{gateway: newGateway(t, nil), redis: s.redis, run: s.run, secrets: s.secrets}
 	o.open, o.guarded = s.open, s.guarded
-	o.run.Args = append(append([]string(nil), s.run.Args...), "--listen", o.plain)
-	o.start(t)
-	awaitOpen(t, o.plain)
-	return o
+	for range attempts {
+		o.plain = testkit.FreePort(t)
+		o.run.Args = append(append([]string(nil), s.run.Args...), "--listen", o.plain)
+		if o.start(t, o.plain) {
+			return o
+		}
+	}
+	t.Fatal("no free port")
+	return nil
 }
 
 // publish compiles and signs the files of a plan.
@@ -109,9 +133,9 @@ func (s *site) publish(t *testing.T, p *plan) (bundle, trust string) {
 	keys := filepath.Join(out, "keys")
 	bundle, trust = filepath.Join(out, "site.gwb"), filepath.Join(keys, "trust.json")
 	_, port, _ := net.SplitHostPort(s.guarded.addr)
-	at := strings.NewReplacer("{open}", s.open.addr, "{guarded}", s.guarded.addr, "{guarded-port}", port)
+	at := strings.NewReplacer("{open}", s.open.addr, "{guarded}", s.guarded.addr, "{guarded-port}", port, "{third}", s.third)
 	files := map[string]string{
-		"gateway.yaml":                s.settings(p.listeners + "  admin: { apiEnabled: true, secretsManagementEnabled: true }\n  accessLog: { enabled: true }\n" + p.settings),
+		"gateway.yaml":                s.settings(at.Replace(p.listeners) + "  admin: { apiEnabled: true, secretsManagementEnabled: true }\n  accessLog: { enabled: true }\n" + p.settings),
 		"environments/prod/prod.yaml": "",
 		"routes/everything.yaml":      at.Replace("routes:\n  - { id: everything, matcher: { path: /* }, target: { type: http, url: \"http://{open}\" } }\n"),
 	}
@@ -232,4 +256,29 @@ func (s *site) manage(t *testing.T, method, path string, order, into any) (statu
 		}
 	}
 	return resp.StatusCode, string(text)
+}
+
+// undisturbed asks until Redis has answered everything in time: on a busy machine it may not, and the gateway does without it.
+func (s *site) undisturbed(t *testing.T, ask func() []string) (answers []string) {
+	t.Helper()
+	testkit.Eventually(t, "Redis answers everything in time", func() bool {
+		before := s.disturbances(t)
+		answers = ask()
+		return s.disturbances(t) == before
+	})
+	return answers
+}
+
+// disturbances is how many questions Redis has not answered.
+func (s *site) disturbances(t *testing.T) (n float64) {
+	t.Helper()
+	for line := range strings.Lines(s.metrics(t)) {
+		if rest, found := strings.CutPrefix(line, "gw_state_errors_total{"); found {
+			var one float64
+			_, value, _ := strings.Cut(rest, "} ")
+			_, _ = fmt.Sscan(value, &one)
+			n += one
+		}
+	}
+	return n
 }
