@@ -48,6 +48,7 @@ var replyInputs = []replyInput{
 	{name: "line without end", text: "+" + strings.Repeat("x", 1<<16)},
 	{name: "text of 10^15 bytes", text: "$1000000000000000\r\nx", heard: true},
 	{name: "list of 10^15", text: "*1000000000000000\r\n:1\r\n", heard: true},
+	{name: "list longer than memory", text: "*2147483647\r\n:1\r\n", heard: true},
 }
 
 // liar stands between a gateway and Redis, and passes on what they say until it is told to answer itself.

@@ -131,8 +131,9 @@ func TestLifeOfAKey(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	h := newKeyHouse(t, nil)
 	for body, want := range map[string]time.Time{
-		`{"owner":"a"}`:                                         {},
-		`{"owner":"a","expiresIn":"1h"}`:                        now.Add(time.Hour),
+		`{"owner":"a"}`:                  {},
+		`{"owner":"a","expiresIn":"1h"}`: now.Add(time.Hour),
+
 		`{"owner":"a","expiresAt":"2027-01-01T01:00:00+01:00"}`: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
 	} {
 		if got := h.one(t, 201, "POST", "/admin/keys", body).Record.Expires; !got.Equal(want) {

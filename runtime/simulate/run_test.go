@@ -221,7 +221,7 @@ func FuzzSend(f *testing.F) {
 		}
 		r, ok := tryRig(t, site, one("{ send: { "+request+" }, times: 2, expect: { status: 599 } }", ""))
 		if !ok {
-			t.Skip()
+			return
 		}
 		for _, res := range r.run() {
 			switch f := res.Failed; {

@@ -120,7 +120,7 @@ func FuzzValidateTests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc string) {
 		n := tryParse("apiVersion: gateway.suuupra.dev/v1\n" + doc)
 		if n == nil {
-			t.Skip()
+			return
 		}
 		var l diag.List
 		if ValidateTests(n, &l); l.Len() > 0 || n.Get("tests") == nil {

@@ -125,7 +125,7 @@ func FuzzCompile(f *testing.F) {
 			{tokens, 1, maxTokens}, {interval, minIntervalMs, maxIntervalMs}, {burst, 1, maxTokens}, {cost, 1, maxCost}, {local, 0, maxPercent},
 		} {
 			if n.is < n.min || n.is > n.max {
-				t.Skip("the schema refuses it")
+				return // the schema refuses it
 			}
 		}
 		text := fmt.Sprintf("rateLimit: { tokensPerInterval: %d, intervalMs: %d, burst: %d, cost: %d, localPercent: %d }", tokens, interval, burst, cost, local)

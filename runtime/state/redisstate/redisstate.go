@@ -134,7 +134,7 @@ func Open(rawURL string, o Options) (*Client, error) {
 // dial makes the driver. It connects when it is first used.
 func dial(at *location) redis.UniversalClient {
 	o := &redis.UniversalOptions{
-		Addrs: at.addrs, MasterName: at.master, DB: at.db, TLSConfig: at.tls,
+		Addrs: at.addrs, MasterName: at.master, DB: at.db, TLSConfig: at.tls, Dialer: dialer(at),
 		Username: at.user, Password: at.pass, SentinelUsername: at.sentinelUser, SentinelPassword: at.sentinelPass,
 		Protocol: 2, // of RESP 3 nothing is used, and it costs a look for pushed messages with each command
 		PoolSize: at.poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: connMaxIdle,
