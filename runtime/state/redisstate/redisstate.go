@@ -70,6 +70,7 @@ type Client struct {
 	metrics  metrics
 
 	breaker  breaker
+	terminal terminal
 	replicas atomic.Int64
 	keys     cache
 	usage    usage

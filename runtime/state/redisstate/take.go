@@ -17,7 +17,7 @@ import (
 // exact below 2^53; with the microseconds since 1970 on top this stays below it until the year 2184.
 const most = int64(1) << 51
 
-// Take implements policy.State. It asks Redis once, whatever the number of buckets, and by Redis' clock; to the microsecond, in which
+// Take implements policy.State. It asks Redis once, whatever the number of buckets and together with others that ask now, and by Redis' clock; to the microsecond, in which
 // what a token costs is rounded up, so that never more is granted than the bucket allows.
 //
 // In a cluster, buckets may lie on several servers, which no script can change together. Take then asks twice: what all of them hold,
@@ -38,12 +38,15 @@ func (c *Client) Take(ctx context.Context, buckets []policy.Bucket) ([]policy.Ta
 			return nil, fmt.Errorf("bucket %d of %d: burst %d, one token each %s, takes longer than 71 years to fill", i+1, len(buckets), b.Burst, b.Every)
 		}
 	}
-	err := c.call(ctx, c.budget, c.metrics.take, func(ctx context.Context) error {
-		if c.at.mode == cluster && len(asks) > 1 {
-			return c.askApart(ctx, asks)
-		}
-		return c.ask(ctx, asks)
-	})
+	var err error
+	switch {
+	case c.at.mode != cluster:
+		err = c.fly(ctx, asks)
+	case len(asks) == 1:
+		err = c.call(ctx, c.budget, c.metrics.take, func(ctx context.Context) error { return c.askAll(ctx, []*passenger{{asks: asks}}) })
+	default:
+		err = c.call(ctx, c.budget, c.metrics.take, func(ctx context.Context) error { return c.askApart(ctx, asks) })
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -83,16 +86,6 @@ func results(buckets []policy.Bucket, asks []ask) []policy.Taken {
 		t.Reset = time.Duration(missing) * time.Microsecond
 	}
 	return taken
-}
-
-// ask asks buckets that one server keeps.
-func (c *Client) ask(ctx context.Context, asks []ask) error {
-	cmd := takeCommand(ctx, false, asks)
-	if err := c.rdb.Process(ctx, once{cmd}); unknown(err) {
-		cmd = takeCommand(ctx, true, asks)
-		_ = c.rdb.Process(ctx, once{cmd}) // cmd holds the error
-	}
-	return read(cmd, asks)
 }
 
 // askApart asks buckets one by one, whatever server each is on: what all hold, and then for the tokens.

@@ -361,6 +361,7 @@ func BenchmarkTake(b *testing.B) {
 	b.Run("buckets=1/parallel", func(b *testing.B) {
 		c := open(b, server.URL, Options{Budget: generous})
 		b.ReportAllocs()
+		b.SetParallelism(16) // as many clients ask at a time, not as many CPUs
 		b.RunParallel(func(p *testing.PB) {
 			ask := []policy.Bucket{{Name: "a", Every: time.Microsecond, Burst: 1 << 40, Cost: 1}}
 			for p.Next() {
