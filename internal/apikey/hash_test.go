@@ -35,6 +35,17 @@ func TestHash(t *testing.T) {
 	}
 }
 
+func TestFingerprint(t *testing.T) {
+	mac := hmac.New(sha256.New, pepper)
+	mac.Write([]byte("gw-pepper-v1\x00"))
+	if got, want := Fingerprint(pepper), hex.EncodeToString(mac.Sum(nil))[:16]; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if Fingerprint(pepper) == Fingerprint(pepper[1:]) || Fingerprint(nil) != "" {
+		t.Error("peppers are not told apart")
+	}
+}
+
 func TestMatch(t *testing.T) {
 	h := newHasher(t)
 	other, err := NewHasher([]byte("another pepper that is long enough"))

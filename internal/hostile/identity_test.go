@@ -18,39 +18,42 @@ type identity struct {
 	keys *keyServer
 }
 
-// identityRoutes are those of the site, all of them before the guarded upstream. {keys} stands for the server of keys.
+// identityRoutes are those of the site, all of them before the guarded upstream. {keys} stands for the server of keys. Every attack comes
+// from one address, so that a route which counted them as usual would soon answer 429 to all.
 const identityRoutes = `routes:
   - id: es
     matcher: { path: /es/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys" } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys" } } }
   - id: all
     matcher: { path: /all/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", algorithms: [ES256, ES384, RS256, PS256, EdDSA] } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", algorithms: [ES256, ES384, RS256, PS256, EdDSA] } } }
   - id: hs
     matcher: { path: /hs/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://secret.example", audience: suuupra-api, secretRef: "env:HOSTILE_SECRET" } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://secret.example", audience: suuupra-api, secretRef: "env:HOSTILE_SECRET" } } }
   - id: many
     matcher: { path: /many/* }
     target: { type: http, url: "http://{guarded}" }
     policy:
       auth:
         jwt:
+          maxFailuresPerMinute: 100000
           issuers:
             - { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys" }
             - { issuer: "https://other.example", audience: suuupra-api, jwksUri: "{keys}/others" }
   - id: at
     matcher: { path: /at/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", type: at+jwt } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", type: at+jwt } } }
   - id: need
     matcher: { path: /need/* }
     target: { type: http, url: "http://{guarded}" }
     policy:
       auth:
         jwt:
+          maxFailuresPerMinute: 100000
           issuer: https://identity.example
           audience: suuupra-api
           jwksUri: "{keys}/keys"
@@ -61,44 +64,45 @@ const identityRoutes = `routes:
     matcher: { path: "/own/{tenant}/x" }
     target: { type: http, url: "http://{guarded}" }
     policy:
-      auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys" } }
+      auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys" } }
       authorization: { conditions: [{ id: own-tenant, when: claims.tenant == params.tenant }] }
   - id: header
     matcher: { path: /header/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", from: { header: X-Access-Token } } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", from: { header: X-Access-Token } } } }
   - id: cookie
     matcher: { path: /cookie/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", from: { cookie: session } } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", from: { cookie: session } } } }
   - id: query
     matcher: { path: /query/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", from: { query: access_token } } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", from: { query: access_token } } } }
   - id: once
     matcher: { path: /once/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", replayProtection: true } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", replayProtection: true } } }
   - id: optional
     matcher: { path: /optional/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", optional: true } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", optional: true } } }
   - id: grants
     matcher: { path: /grants/* }
     target: { type: http, url: "http://{guarded}" }
     policy:
-      auth: { jwt: { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", optional: true } }
+      auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys", optional: true } }
       authorization: { roles: { any: [admin, support] } }
   - id: away
     matcher: { path: /away/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://away.example", audience: suuupra-api, jwksUri: "http://127.0.0.1:1/keys" } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://away.example", audience: suuupra-api, jwksUri: "http://127.0.0.1:1/keys" } } }
   - id: away-and-not
     matcher: { path: /away-and-not/* }
     target: { type: http, url: "http://{guarded}" }
     policy:
       auth:
         jwt:
+          maxFailuresPerMinute: 100000
           issuers:
             - { issuer: "https://away.example", audience: suuupra-api, jwksUri: "http://127.0.0.1:1/keys" }
             - { issuer: "https://identity.example", audience: suuupra-api, jwksUri: "{keys}/keys" }

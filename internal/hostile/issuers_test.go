@@ -266,7 +266,7 @@ func newIssuers(t *testing.T) *issuers {
 		fmt.Fprintf(&routes, `  - id: %[1]s
     matcher: { path: /%[1]s/* }
     target: { type: http, url: "http://{guarded}" }
-    policy: { auth: { jwt: { issuer: "https://%[1]s.example", audience: suuupra-api, %[2]s: "%[3]s/%[1]s" } } }
+    policy: { auth: { jwt: { maxFailuresPerMinute: 100000, issuer: "https://%[1]s.example", audience: suuupra-api, %[2]s: "%[3]s/%[1]s" } } }
 `, id, where, i.keys.URL)
 	}
 	for _, in := range issuerInputs {

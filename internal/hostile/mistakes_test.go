@@ -94,7 +94,7 @@ var tokenMistakes = []mistake{
 	{name: "one issuer twice", policy: `auth: { jwt: { issuers: [{ issuer: "https://i", audience: a, jwksUri: "https://example.com/k" }, { issuer: "https://i", audience: b, jwksUri: "https://evil.example/k" }] } }`, want: "GW3040"},
 	{name: "optional with roles", policy: `auth: { jwt: { issuer: "https://i", audience: a, jwksUri: "https://example.com/k", optional: true, requiredRoles: [user] } }`, want: "GW3040"},
 	{name: "skew of a day", policy: `auth: { jwt: { issuer: "https://i", audience: a, jwksUri: "https://example.com/k", clockSkewSeconds: 86400 } }`, want: "GW2103"},
-	{name: "tenant with a secret of the gateway's", policy: `auth: { jwt: { issuer: "https://i", audience: a, secretRef: "env:GWRUN_API_KEY_PEPPER" } }`, want: "GW3013"},
+	{name: "tenant with a secret of the gateway's", policy: `auth: { jwt: { issuer: "https://i", audience: a, secretRef: "env:GWRUN_API_KEY_PEPPER" } }`, want: "GW2191"},
 	{name: "authorization that asks for nothing", policy: `authorization: {}`, want: "GW3042"},
 	{name: "authorization that nobody can meet", policy: `authorization: { roles: { any: [admin] } }`, want: "GW3042"},
 	{name: "condition that is none", policy: `authorization: { conditions: [{ id: a, when: "claims.sub" }, { id: b, when: "sub == 1" }] }`, want: "GW3060"},

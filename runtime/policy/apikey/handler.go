@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/suuupra/gateway/internal/apikey"
+	"github.com/suuupra/gateway/internal/failures"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 )
@@ -37,7 +37,7 @@ type handler struct {
 // common is what all routes of the process have together.
 type common struct {
 	hasher   *apikey.Hasher
-	failures *failures
+	failures *failures.Counter
 }
 
 func build(_ context.Context, e *policy.Env, p *Plan) (policy.Handler, error) {
@@ -58,7 +58,7 @@ func build(_ context.Context, e *policy.Env, p *Plan) (policy.Handler, error) {
 		if err != nil {
 			return nil, fmt.Errorf("GWRUN_API_KEY_PEPPER: %w", err)
 		}
-		return &common{hasher: hasher, failures: newFailures(e.Now())}, nil
+		return &common{hasher: hasher, failures: failures.New(e.Now())}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -106,13 +106,13 @@ func (h *handler) judge(ctx context.Context, x *policy.Exchange, now time.Time) 
 	if o != accepted {
 		return o, 0
 	}
-	from := sourceOf(x.ClientIP)
-	if wait := h.common.failures.wait(from, h.most, now); wait > 0 {
+	from := failures.SourceOf(x.ClientIP)
+	if wait := h.common.failures.Wait(from, h.most, now); wait > 0 {
 		return throttled, wait
 	}
 	record, o := h.verify(ctx, x, text, now)
 	if o == malformed || o == invalid { // who shows the right secret does not guess
-		h.common.failures.add(from, now)
+		h.common.failures.Add(from, now)
 	}
 	if o != accepted {
 		return o, 0
@@ -231,10 +231,9 @@ func refusals(p *Plan) (r [outcomes]*policy.Reject) {
 }
 
 func tooMany(wait time.Duration) *policy.Reject {
-	seconds := (wait + time.Second - 1) / time.Second
 	return &policy.Reject{
 		Status: 429, Code: "too_many_failures", Detail: "too many wrong API keys came from this address; come back later",
-		Header: []httpmsg.Field{{Name: "Retry-After", Value: strconv.FormatInt(int64(seconds), 10)}},
+		Header: []httpmsg.Field{{Name: "Retry-After", Value: failures.RetryAfter(wait)}},
 	}
 }
 

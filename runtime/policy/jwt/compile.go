@@ -16,6 +16,7 @@ func compile(c *policy.CompileContext, s *v1.JWT) *Plan {
 	p := &Plan{
 		RequiredRoles: sorted(s.RequiredRoles), RequiredScopes: sorted(s.RequiredScopes), RequiredPermissions: sorted(s.RequiredPermissions),
 		Optional: s.Optional, ReplayProtection: s.ReplayProtection, From: from(c, s.From),
+		MaxFailuresPerMinute: *s.MaxFailuresPerMinute,
 	}
 	single := v1.JWTIssuer{
 		Issuer: s.Issuer, Audience: s.Audience, Audiences: s.Audiences, JwksUri: s.JwksUri, OidcDiscoveryURL: s.OidcDiscoveryURL, SecretRef: s.SecretRef,

@@ -73,7 +73,7 @@ func TestPlan(t *testing.T) {
 	got := policytest.MustCompile(t, Kind, policytest.Route{Policy: guide})
 	const want = `{"issuer":"https://identity.suuupra.local","audiences":["suuupra-api"],"jwksUri":"https://identity.suuupra.local/.well-known/jwks.json",` +
 		`"private":true,"algorithms":["ES256"],"clockSkewSeconds":60,"jwksCacheMaxAgeMs":600000,"requiredRoles":["user"],"requiredScopes":["user.read"],` +
-		`"from":{"header":"Authorization","forward":true}}`
+		`"from":{"header":"Authorization","forward":true},"maxFailuresPerMinute":600}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -83,11 +83,12 @@ func TestPlan(t *testing.T) {
 func TestHostilePlans(t *testing.T) {
 	w := newWorld(t)
 	for plan, want := range map[string]string{
-		`{"from":{"header":"Authorization"}}`: "a name, an audience and an algorithm are needed",
-		`{"issuer":"i","audiences":["a"],"algorithms":["HS256"],"jwksUri":"https://i/k","from":{"header":"A"}}`:       "algorithm HS256 does not go with its keys",
-		`{"issuer":"i","audiences":["a"],"algorithms":["ES256"],"secretRef":"env:S","from":{"header":"A"}}`:           "algorithm ES256 does not go with its keys",
-		`{"issuer":"i","audiences":["a"],"algorithms":["ES256"],"jwksUri":"https://i/k","from":{}}`:                   "from has 0 places, must have one",
-		`{"issuer":"i","audiences":["a"],"algorithms":["ES256"],"jwksUri":"https://i/k","from":{"header":"A"},"x":1}`: "unknown field",
+		`{"from":{"header":"Authorization"},"maxFailuresPerMinute":1}`:                                                                   "a name, an audience and an algorithm are needed",
+		`{"issuer":"i","audiences":["a"],"algorithms":["HS256"],"jwksUri":"https://i/k","from":{"header":"A"},"maxFailuresPerMinute":1}`: "algorithm HS256 does not go with its keys",
+		`{"issuer":"i","audiences":["a"],"algorithms":["ES256"],"secretRef":"env:S","from":{"header":"A"},"maxFailuresPerMinute":1}`:     "algorithm ES256 does not go with its keys",
+		`{"issuer":"i","audiences":["a"],"algorithms":["ES256"],"jwksUri":"https://i/k","from":{},"maxFailuresPerMinute":1}`:             "from has 0 places, must have one",
+		`{"issuer":"i","audiences":["a"],"algorithms":["ES256"],"jwksUri":"https://i/k","from":{"header":"A"},"x":1}`:                    "unknown field",
+		`{"issuer":"i","audiences":["a"],"algorithms":["ES256"],"jwksUri":"https://i/k","from":{"header":"A"}}`:                          "maxFailuresPerMinute is 0, must be at least 1",
 	} {
 		if _, err := Kind.Build(t.Context(), &w.Env, []byte(plan)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", plan, err, want)

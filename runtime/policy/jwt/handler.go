@@ -11,17 +11,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/suuupra/gateway/internal/failures"
 	"github.com/suuupra/gateway/internal/jose"
 	"github.com/suuupra/gateway/runtime/policy"
 )
 
 type handler struct {
-	plan    *Plan
-	issuers []*verifier
-	state   policy.State
-	now     func() time.Time
-	metrics metrics
-	closers []io.Closer
+	plan     *Plan
+	issuers  []*verifier
+	failures *failures.Counter // of all routes of the process
+	release  func()
+	state    policy.State
+	now      func() time.Time
+	metrics  metrics
+	closers  []io.Closer
 }
 
 // metrics are the series of one route.
@@ -41,9 +44,17 @@ func build(_ context.Context, e *policy.Env, p *Plan) (_ policy.Handler, err err
 	if p.ReplayProtection && e.State == nil {
 		return nil, fmt.Errorf("replayProtection: %w", policy.ErrNoState)
 	}
+	if p.MaxFailuresPerMinute < 1 {
+		return nil, fmt.Errorf("maxFailuresPerMinute is %d, must be at least 1", p.MaxFailuresPerMinute)
+	}
 	if err := p.From.check(); err != nil {
 		return nil, err
 	}
+	counter, release, err := e.Shared.Get(name+"/failures", func() (any, error) { return failures.New(e.Now()), nil })
+	if err != nil {
+		return nil, err
+	}
+	h.failures, h.release = counter.(*failures.Counter), release
 	for _, i := range p.issuers() {
 		v, err := newVerifier(e, i)
 		if err != nil {
@@ -87,6 +98,10 @@ func (h *handler) Close() error {
 		errs = append(errs, c.Close())
 	}
 	h.closers = nil
+	if h.release != nil {
+		h.release()
+		h.release = nil
+	}
 	return errors.Join(errs...)
 }
 
@@ -101,14 +116,14 @@ func (h *handler) Decide(ctx context.Context, x *policy.Exchange) policy.Verdict
 		if h.plan.Optional {
 			return policy.Pass
 		}
-		return h.fail(x, reasonMissing)
+		return h.fail(x, reasonMissing, 0)
 	}
-	k, why := h.verify(ctx, token)
+	k, why, wait := h.look(ctx, x, token)
 	if why == "" && h.plan.ReplayProtection {
 		why = h.first(ctx, k)
 	}
 	if why != "" {
-		return h.fail(x, why)
+		return h.fail(x, why, wait)
 	}
 	h.metrics.verified.Add(1)
 	x.Principal = k.principal
@@ -116,17 +131,40 @@ func (h *handler) Decide(ctx context.Context, x *policy.Exchange) policy.Verdict
 	return h.authorise(x, k.principal)
 }
 
-// verify finds out whose token it is, and whether it is good.
-func (h *handler) verify(ctx context.Context, token string) (*known, reason) {
-	if len(token) > jose.MaxToken {
-		return nil, reasonMalformed
+// look finds out whose token it is, and whether it is good; wait is how long a client must wait that is throttled. One that was good before
+// is so whatever else comes from its address.
+func (h *handler) look(ctx context.Context, x *policy.Exchange, token string) (k *known, why reason, wait time.Duration) {
+	now := h.now()
+	d, k := h.remembered(token, now)
+	if k != nil {
+		return k, "", 0
 	}
-	d, now := digestOf(token), h.now()
+	from := failures.SourceOf(x.ClientIP)
+	if wait := h.failures.Wait(from, h.plan.MaxFailuresPerMinute, now); wait > 0 {
+		return nil, reasonThrottled, wait
+	}
+	if k, why = h.verify(ctx, token, d, now); forged[why] {
+		h.failures.Add(from, now)
+	}
+	return k, why, 0
+}
+
+// remembered returns a token that was verified before, and its digest. One that is too long for a token is not worth computing it.
+func (h *handler) remembered(token string, now time.Time) (d digest, k *known) {
+	if len(token) > jose.MaxToken {
+		return d, nil
+	}
+	d = digestOf(token)
 	for _, v := range h.issuers { // few, and one that has seen the token answers without a look into it
 		if k := v.remembered(d, now); k != nil {
-			return k, ""
+			return d, k
 		}
 	}
+	return d, nil
+}
+
+// verify verifies a token by the issuer that it names.
+func (h *handler) verify(ctx context.Context, token string, d digest, now time.Time) (*known, reason) {
 	t, err := jose.Parse(token)
 	if err != nil {
 		return nil, reasonOf(err)
@@ -184,10 +222,13 @@ func (h *handler) authorise(x *policy.Exchange, p *policy.Principal) policy.Verd
 	return policy.Pass
 }
 
-// fail refuses a request without a good token.
-func (h *handler) fail(x *policy.Exchange, why reason) policy.Verdict {
+// fail refuses a request without a good token; wait is how long a client must wait that is throttled.
+func (h *handler) fail(x *policy.Exchange, why reason, wait time.Duration) policy.Verdict {
 	x.Cause = string(why)
 	h.metrics.failed(why).Add(1)
+	if why == reasonThrottled {
+		return policy.Refuse(tooMany(wait))
+	}
 	return policy.Refuse(refusals[why])
 }
 

@@ -4,8 +4,10 @@ package jwt
 
 import "github.com/suuupra/gateway/runtime/policy"
 
+const name = "auth.jwt"
+
 // Kind comes first of those that ask who is there.
-var Kind = policy.Define("auth.jwt", policy.PhaseAuthenticate, compile, build).With(verified, failed, policy.AuthzDenied).
+var Kind = policy.Define(name, policy.PhaseAuthenticate, compile, build).With(verified, failed, policy.AuthzDenied).
 	Either([]string{
 		"issuer", "audience", "audiences", "jwksUri", "oidcDiscoveryUrl", "secretRef", "algorithms", "type", "clockSkewSeconds", "jwksCacheMaxAgeMs",
 	}, []string{"issuers"}).
@@ -24,6 +26,8 @@ type Plan struct {
 	From             From `json:"from"`
 	Optional         bool `json:"optional,omitempty"`
 	ReplayProtection bool `json:"replayProtection,omitempty"`
+
+	MaxFailuresPerMinute int64 `json:"maxFailuresPerMinute"`
 }
 
 // Issuer is what the tokens of one issuer are judged by. Exactly one of JwksURI, OidcDiscoveryURL and SecretRef is set.

@@ -9,7 +9,7 @@ var (
 	}
 	failed = &policy.Vector{
 		Name: "gw_jwt_verify_error_total", Labels: []string{"route", "reason"},
-		Help: "Requests without a good token, by reason: missing, malformed, algorithm, key, signature, issuer, audience, type, expired, not_yet_valid, claims, replayed or unavailable.",
+		Help: "Requests without a good token, by reason: missing, malformed, algorithm, key, signature, issuer, audience, type, expired, not_yet_valid, claims, replayed, throttled or unavailable.",
 	}
 )
 
@@ -29,5 +29,6 @@ const (
 	reasonEarly       reason = "not_yet_valid"
 	reasonClaims      reason = "claims"
 	reasonReplayed    reason = "replayed"
+	reasonThrottled   reason = "throttled" // the address has sent too many forgeries for its token to be looked at
 	reasonUnavailable reason = "unavailable"
 )

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/suuupra/gateway/internal/failures"
 	"github.com/suuupra/gateway/internal/jose"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
@@ -135,6 +136,19 @@ var refusals = map[reason]*policy.Reject{
 	reasonEarly:       invalid("token_not_yet_valid", "the token is not valid yet"),
 	reasonReplayed:    invalid("token_replayed", "the token was used before"),
 	reasonUnavailable: {Status: 503, Code: "token_unverifiable", Detail: "the token cannot be verified at the moment", Header: []httpmsg.Field{{Name: "Retry-After", Value: "1"}}},
+}
+
+// forged are what is wrong with tokens that no issuer has shown to be its own. They count as failed tries; whoever has a token with the
+// right signature does not guess, be it too old, or meant for somebody else.
+var forged = map[reason]bool{
+	reasonMalformed: true, reasonAlgorithm: true, reasonKey: true, reasonSignature: true, reasonIssuer: true, reasonType: true,
+}
+
+func tooMany(wait time.Duration) *policy.Reject {
+	return &policy.Reject{
+		Status: 429, Code: "too_many_failures", Detail: "too many wrong tokens came from this address; come back later",
+		Header: []httpmsg.Field{{Name: "Retry-After", Value: failures.RetryAfter(wait)}},
+	}
 }
 
 func invalid(code, detail string) *policy.Reject {
