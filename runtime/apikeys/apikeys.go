@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/suuupra/gateway/internal/apikey"
@@ -18,8 +19,9 @@ import (
 // Options are what a Service is made of. All of them are needed.
 type Options struct {
 	Store       keystore.Store
-	Pepper      []byte // what secrets are hashed under
-	Environment string // of the keys; keys of others are not seen
+	Pepper      []byte          // what secrets are hashed under
+	Environment string          // of the keys; keys of others are not seen
+	Tenants     func() []string // that have routes now, sorted
 	Log         *slog.Logger
 	Now         func() time.Time
 	Random      io.Reader // crypto/rand.Reader but in tests
@@ -60,6 +62,14 @@ func (s *Service) Create(ctx context.Context, o Order) (Record, string, error) {
 	now := s.now()
 	o, err := o.checked(now)
 	if err != nil {
+		return Record{}, "", err
+	}
+	if o.Tenant != "" {
+		if there := s.o.Tenants(); !slices.Contains(there, o.Tenant) {
+			return Record{}, "", noTenant(o.Tenant, there)
+		}
+	}
+	if err := s.comparePepper(ctx); err != nil {
 		return Record{}, "", err
 	}
 	for range maxIDs {
@@ -126,6 +136,18 @@ func (s *Service) Revoke(ctx context.Context, id string) (Record, error) {
 	}
 	s.audit("API key revoked", r)
 	return record(r, now), nil
+}
+
+// comparePepper keeps a secret from being hashed that no other gateway would know again.
+func (s *Service) comparePepper(ctx context.Context) error {
+	err := s.o.Store.ComparePepper(ctx)
+	switch {
+	case errors.Is(err, keystore.ErrPepper):
+		return errPepper
+	case err != nil:
+		return fmt.Errorf("compare the peppers: %w", err)
+	}
+	return nil
 }
 
 // update edits a key of the environment.

@@ -38,7 +38,7 @@ func newHouse(tb testing.TB, change ...func(*Options)) *house {
 	tb.Helper()
 	h := &house{clock: testkit.NewClock(time.Time{}), store: memstate.New(memstate.Options{})}
 	o := Options{
-		Store: h.store, Pepper: pepper, Environment: "test", Now: h.clock.Now, Random: rand.NewChaCha8([32]byte{1}),
+		Store: h.store, Pepper: pepper, Environment: "test", Tenants: func() []string { return []string{"blue"} }, Now: h.clock.Now, Random: rand.NewChaCha8([32]byte{1}),
 		Log: slog.New(slog.NewJSONHandler(&h.log, nil)),
 	}
 	for _, c := range change {
@@ -276,6 +276,7 @@ type away struct {
 	err error
 }
 
+func (a away) ComparePepper(context.Context) error                          { return nil }
 func (a away) StoredKey(context.Context, string) (*policy.KeyRecord, error) { return nil, a.err }
 func (a away) PutKey(context.Context, *policy.KeyRecord) error              { return a.err }
 func (a away) UpdateKey(context.Context, string, func(*policy.KeyRecord) error) (*policy.KeyRecord, error) {
@@ -305,6 +306,60 @@ func TestStoreFails(t *testing.T) {
 		if created != "" || rotated != "" || h.log.Len() > 0 {
 			t.Errorf("a key is handed out that is not stored: %q, %q; logged %s", created, rotated, &h.log)
 		}
+	}
+}
+
+// TestTenants asks for keys of tenants as they come and go.
+func TestTenants(t *testing.T) {
+	var there []string
+	h := newHouse(t, func(o *Options) { o.Tenants = func() []string { return there } })
+	for _, tt := range []struct {
+		there, want string
+	}{
+		{"", `there is no tenant "blue" in this environment; the running configuration has routes of none`},
+		{"green red", `there is no tenant "blue" in this environment; there are green, red`},
+		{"a b c d e f g h i j", `there is no tenant "blue" in this environment; there are a, b, c, d, e, f, g, h, i, j`},
+		{"a b c d e f g h i j k l", `there is no tenant "blue" in this environment; there are a, b, c, d, e, f, g, h, i, j and 2 more`},
+		{"blue green", ""},
+	} {
+		there = strings.Fields(tt.there)
+		_, text, err := h.Create(t.Context(), Order{Owner: "a", Tenant: "blue"})
+		if tt.want == "" && err != nil || tt.want != "" && (code(err) != "no_such_tenant" || err.Error() != tt.want || text != "") {
+			t.Errorf("%s: %q, %v", tt.there, text, err)
+		}
+	}
+	there = nil
+	h.create(t, Order{Owner: "the operator"})
+}
+
+// pepperOf is a store that says this about the pepper.
+type pepperOf struct {
+	keystore.Store
+	err error
+}
+
+func (p pepperOf) ComparePepper(context.Context) error { return p.err }
+
+// TestOtherPepper makes no secrets that only this gateway would know again, and ends those there are.
+func TestOtherPepper(t *testing.T) {
+	h := newHouse(t)
+	r, old := h.create(t, Order{Owner: "a"})
+	h.o.Store = pepperOf{h.store, keystore.ErrPepper}
+	if _, text, err := h.Create(t.Context(), Order{Owner: "b"}); code(err) != "pepper_differs" || text != "" {
+		t.Errorf("create: %q, %v", text, err)
+	}
+	if _, text, err := h.Rotate(t.Context(), r.ID, time.Hour, true); code(err) != "pepper_differs" || text != "" {
+		t.Errorf("rotate: %q, %v", text, err)
+	}
+	if got := h.judge(t, old); got != "pass" {
+		t.Errorf("the key there was: %s", got)
+	}
+	if _, err := h.Revoke(t.Context(), r.ID); err != nil {
+		t.Errorf("revoke: %v", err)
+	}
+	h.o.Store = pepperOf{h.store, policy.ErrStateAway}
+	if _, text, err := h.Create(t.Context(), Order{Owner: "b"}); !errors.Is(err, policy.ErrStateAway) || text != "" {
+		t.Errorf("while nobody can be asked: %q, %v", text, err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // Error is what is wrong with what was asked for.
 type Error struct {
-	Code    string // invalid_request, no_such_key, key_contended, rotation_under_way, key_revoked or key_expired
+	Code    string // invalid_request, no_such_tenant, no_such_key, key_contended, rotation_under_way, key_revoked, key_expired or pepper_differs
 	Message string
 }
 
@@ -26,10 +26,31 @@ func (e *Error) Error() string { return e.Message }
 var (
 	errNoKey     = &Error{"no_such_key", "there is no API key with this id in this environment"}
 	errContended = &Error{"key_contended", "the key was changed by others at the same time; look at it, and try again"}
+	errPepper    = &Error{
+		"pepper_differs", "this gateway hashes API keys under another pepper than the others, to whom its keys would be invalid: " +
+			"give it their GWRUN_API_KEY_PEPPER, or ask another gateway",
+	}
 )
 
 func invalid(format string, args ...any) *Error {
 	return &Error{"invalid_request", fmt.Sprintf(format, args...)}
+}
+
+// maxTenants is how many of the tenants there are an error names.
+const maxTenants = 10
+
+// noTenant says that there is no such tenant: a key for it would be good on nobody's routes.
+func noTenant(tenant string, there []string) *Error {
+	var are string
+	switch more := len(there) - maxTenants; {
+	case len(there) == 0:
+		are = "the running configuration has routes of none"
+	case more > 0:
+		are = fmt.Sprintf("there are %s and %d more", strings.Join(there[:maxTenants], ", "), more)
+	default:
+		are = "there are " + strings.Join(there, ", ")
+	}
+	return &Error{"no_such_tenant", fmt.Sprintf("there is no tenant %q in this environment; %s", tenant, are)}
 }
 
 // Record is what may be shown of a key. There is no hash in it.

@@ -32,6 +32,9 @@ func (s *Service) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	if !apikey.IsID(id) {
 		return Record{}, "", errNoKey
 	}
+	if err := s.comparePepper(ctx); err != nil {
+		return Record{}, "", err
+	}
 	k, err := apikey.Renew(s.o.Environment, id, s.o.Random)
 	if err != nil {
 		return Record{}, "", fmt.Errorf("rotate API key: %w", err)

@@ -18,6 +18,8 @@ var (
 	ErrNoKey     = errors.New("there is no API key with this id")
 	// ErrContended says that others changed the same key again and again while it was edited.
 	ErrContended = errors.New("the API key is being changed by others")
+	// ErrPepper says that what this gateway hashes would be good on no other.
+	ErrPepper = errors.New("the other gateways hash API keys under another pepper")
 )
 
 // Store keeps API keys. It is safe for concurrent use; policy.ErrStateAway says that it could not be asked. After that error a
@@ -33,6 +35,9 @@ type Store interface {
 	// Keys lists the keys after an id, in the order of their ids; Page says what limit may be. next is where the following page
 	// starts, empty at the end. A page may hold fewer keys than asked for, even none, and not be the last.
 	Keys(ctx context.Context, after string, limit int) (records []policy.KeyRecord, next string, err error)
+	// ComparePepper returns ErrPepper if the gateways that share the store hash under another pepper than this one. The first to ask
+	// says which it is.
+	ComparePepper(ctx context.Context) error
 }
 
 // The bounds of a page of keys.

@@ -88,6 +88,9 @@ func (s *State) UpdateKey(_ context.Context, id string, edit func(*policy.KeyRec
 	return r, nil
 }
 
+// ComparePepper implements keystore.Store. Nobody shares the State.
+func (s *State) ComparePepper(context.Context) error { return nil }
+
 // Keys implements keystore.Store.
 func (s *State) Keys(_ context.Context, after string, limit int) ([]policy.KeyRecord, string, error) {
 	s.keys.mu.RLock()

@@ -94,6 +94,6 @@ func (c *Client) Status() Status {
 	defer b.mu.Unlock()
 	return Status{
 		Mode: string(c.at.mode), Address: strings.Join(c.at.addrs, ","), Up: b.up, Since: b.since,
-		LastError: b.last, LastErrorAt: b.lastAt, Replicas: c.Replicas(),
+		LastError: b.last, LastErrorAt: b.lastAt, Replicas: c.Replicas(), OtherPepper: c.otherPepper.Load(),
 	}
 }

@@ -47,6 +47,7 @@ func (c *Client) keep(ctx context.Context) {
 		if !wasOpen { // who only just came back may soon be gone again
 			probe = firstProbe
 		}
+		_ = c.ComparePepper(ctx) // it is logged
 		c.flushUsage(ctx)
 		timer.Reset(jitter(beatEvery))
 	}
@@ -92,12 +93,13 @@ func (c *Client) reloadSlots(ctx context.Context) {
 	}
 }
 
-// leave lets the others know at once that this gateway is gone, and writes down when keys were last used.
+// leave lets the others know at once that this gateway is gone, takes back what it said of itself, and writes down when keys were last used.
 func (c *Client) leave(ctx context.Context) {
 	if c.breaker.open.Load() {
 		return
 	}
 	c.flushUsage(ctx)
+	c.withdraw(ctx)
 	_ = c.rdb.ZRem(ctx, c.instances(), c.instance).Err() // else they notice after beatCounts
 }
 

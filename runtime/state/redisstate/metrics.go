@@ -12,6 +12,10 @@ var (
 		Name: "gw_state_replicas", Gauge: true,
 		Help: "Gateways that share the state, this one included, as last heard.",
 	}
+	vectorPepper = &policy.Vector{
+		Name: "gw_state_other_pepper", Gauge: true,
+		Help: "Whether the other gateways hash API keys under another pepper than this one, so that their keys are invalid here: 1, or 0.",
+	}
 	vectorCalls = &policy.Vector{
 		Name: "gw_state_calls_total", Labels: []string{"call"},
 		Help: "Calls to the shared state, by what they were for: take, first, key, admin or beat.",
@@ -31,11 +35,12 @@ var (
 )
 
 // Vectors are the metrics of a Client, for whoever makes them before their first series.
-var Vectors = []*policy.Vector{vectorUp, vectorReplicas, vectorCalls, vectorSeconds, vectorErrors, vectorCache}
+var Vectors = []*policy.Vector{vectorUp, vectorReplicas, vectorPepper, vectorCalls, vectorSeconds, vectorErrors, vectorCache}
 
 // metrics are the series of a Client, looked up once.
 type metrics struct {
-	up, replicas, hit, miss        policy.Series
+	up, replicas, otherPepper      policy.Series
+	hit, miss                      policy.Series
 	take, first, key, admin, beats callSeries
 	errors                         map[reason]policy.Series
 }
@@ -51,7 +56,7 @@ func newMetrics(m policy.Metrics) metrics {
 		return callSeries{m.Series(vectorCalls, call), m.Series(vectorSeconds, call)}
 	}
 	out := metrics{
-		up: m.Series(vectorUp), replicas: m.Series(vectorReplicas),
+		up: m.Series(vectorUp), replicas: m.Series(vectorReplicas), otherPepper: m.Series(vectorPepper),
 		hit: m.Series(vectorCache, "hit"), miss: m.Series(vectorCache, "miss"),
 		take: of("take"), first: of("first"), key: of("key"), admin: of("admin"), beats: of("beat"),
 		errors: map[reason]policy.Series{},

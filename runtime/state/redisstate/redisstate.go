@@ -36,6 +36,8 @@ type Options struct {
 	Environment string
 	// Instance tells this gateway from the others of its environment. Empty: a random one.
 	Instance string
+	// Pepper is the fingerprint of what this gateway hashes API keys under. Empty: it judges none.
+	Pepper string
 	// Budget bounds each call that a request waits for, from the wait for a connection to the last byte of the reply. 0: 20 ms.
 	Budget time.Duration
 }
@@ -75,6 +77,9 @@ type Client struct {
 	keys     cache
 	usage    usage
 
+	fingerprint string      // of the pepper
+	otherPepper atomic.Bool // the other gateways have another one
+
 	stop   context.CancelFunc
 	owned  sync.WaitGroup
 	closed sync.Once
@@ -98,7 +103,7 @@ func Open(rawURL string, o Options) (*Client, error) {
 	// The driver logs for the whole process, to standard error. What there is to say is in the errors it returns.
 	logging.Disable()
 	c := &Client{
-		at: at, rdb: dial(at), log: o.Log, now: o.Now, env: o.Environment, instance: o.Instance, budget: o.Budget,
+		at: at, rdb: dial(at), log: o.Log, now: o.Now, env: o.Environment, instance: o.Instance, budget: o.Budget, fingerprint: o.Pepper,
 		breaker: breaker{limit: failuresToOpen, opened: make(chan struct{}, 1)},
 	}
 	if c.log == nil {
@@ -189,7 +194,8 @@ type Status struct {
 	Since       time.Time `json:"since"`   // that it is so
 	LastError   string    `json:"lastError,omitempty"`
 	LastErrorAt time.Time `json:"lastErrorAt,omitzero"`
-	Replicas    int       `json:"replicas"` // gateways that share the state, this one included
+	Replicas    int       `json:"replicas"`              // gateways that share the state, this one included
+	OtherPepper bool      `json:"otherPepper,omitempty"` // the others hash API keys under another pepper
 }
 
 // elapsed is the time since Open. Ages are measured in it: by the monotonic clock, which nobody sets back.
