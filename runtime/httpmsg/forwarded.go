@@ -41,7 +41,8 @@ const maxHops = 64
 
 // ClientIP is the address the request came from: the peer, or, if that is a trusted proxy, the last address in
 // X-Forwarded-For that is not one, read from right to left. It stops at the first entry that is not a plain address: what
-// stands before it was written by somebody a trusted proxy did not vouch for.
+// stands before it was written by somebody a trusted proxy did not vouch for. Forwarded (RFC 7239) is not read: of two accounts of one
+// chain, one would have been written by whoever knows that the proxy only replaces the other.
 func (p *Proxies) ClientIP(r *Request) netip.Addr {
 	client := r.Peer.Addr().Unmap().WithZone("")
 	if !p.Trusts(client) {

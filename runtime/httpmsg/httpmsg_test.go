@@ -49,6 +49,8 @@ func TestClientIP(t *testing.T) {
 		{"mapped peer", from("::ffff:10.0.0.1", xff, "::ffff:1.2.3.4"), "1.2.3.4"},
 		{"with port", from("10.0.0.1", xff, "1.2.3.4:80"), "1.2.3.4"},
 		{"with brackets and port", from("10.0.0.1", xff, "[2001:db8::1]:80"), "2001:db8::1"},
+		{"the other field", from("10.0.0.1", "Forwarded", "for=1.2.3.4"), "10.0.0.1"},
+		{"the other field beside it", from("10.0.0.1", "Forwarded", "for=6.6.6.6", xff, "1.2.3.4"), "1.2.3.4"},
 		{"chain of a thousand", from("10.0.0.1", xff, "1.2.3.4, "+long), "10.0.0.2"},
 	} {
 		if got := proxies(t, "10.0.0.0/8").ClientIP(tt.r); got.String() != tt.want {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/suuupra/gateway/internal/facts"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 )
 
@@ -79,6 +80,18 @@ func (x *Exchange) Param(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// Facts is what templates may tell of the request, by the names of its route.
+func (x *Exchange) Facts(names *facts.Names) facts.Request {
+	r := facts.Request{
+		Names: names, Route: x.Route.ID, ID: x.ID, Method: x.Request.Method, Host: x.Request.Host, Path: x.Path, Client: x.ClientIP,
+		Captures: x,
+	}
+	if x.Principal != nil {
+		r.Claims = x.Principal.Claims
+	}
+	return r
 }
 
 // Route is what policies and records may know about the matched route. The zero value means "no route matched".

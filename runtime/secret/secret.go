@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/suuupra/gateway/schema/v1"
 )
 
 // MaxSize is how large a secret may be, in bytes: a certificate chain takes some thousands.
@@ -39,7 +41,7 @@ func New(log *slog.Logger) *Store {
 }
 
 // Get returns the secret that ref names, byte for byte: "env:NAME" is an environment variable of the gateway, "file:/path" a
-// regular file with an absolute path. One that is absent, empty or larger than MaxSize is an error. Errors name the reference.
+// regular file with an absolute path. What gwrun itself is told in GWRUN_ variables is no secret of a bundle's. One that is absent, empty or larger than MaxSize is an error. Errors name the reference.
 func (s *Store) Get(ref string) ([]byte, error) {
 	value, err := read(ref)
 	if err != nil {
@@ -56,8 +58,8 @@ var errEmpty = errors.New("is empty")
 // wellFormed reports what is wrong with a reference, whatever is behind it.
 func wellFormed(ref string) error {
 	if name, ok := strings.CutPrefix(ref, "env:"); ok {
-		if !variable.MatchString(name) {
-			return fmt.Errorf("secret %s: is no name of an environment variable", ref)
+		if err := checkVariable(ref, name); err != nil {
+			return fmt.Errorf("secret %s: %w", ref, err)
 		}
 		return nil
 	}
@@ -67,10 +69,21 @@ func wellFormed(ref string) error {
 	return nil
 }
 
+// checkVariable says why a reference to a variable is none that a bundle may give.
+func checkVariable(ref, name string) error {
+	switch {
+	case !variable.MatchString(name):
+		return errors.New("is no name of an environment variable")
+	case v1.IsOwnSecret(ref): // a bundle may come from elsewhere than the compiler, which refuses it too
+		return errors.New("is a variable of the gateway's own")
+	}
+	return nil
+}
+
 func read(ref string) ([]byte, error) {
 	if name, ok := strings.CutPrefix(ref, "env:"); ok {
-		if !variable.MatchString(name) {
-			return nil, errors.New("is no name of an environment variable")
+		if err := checkVariable(ref, name); err != nil {
+			return nil, err
 		}
 		value, set := os.LookupEnv(name)
 		switch {

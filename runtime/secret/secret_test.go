@@ -51,11 +51,14 @@ func TestGet(t *testing.T) {
 	}
 	t.Setenv("SECRET_TEST", "from the environment\n")
 	t.Setenv("SECRET_EMPTY", "")
+	t.Setenv("GWRUN_API_KEY_PEPPER", "pepper")
 	s := open(t)
 	for _, tt := range []struct{ name, ref, want, err string }{
 		{"variable", "env:SECRET_TEST", "from the environment\n", ""},
 		{"unset", "env:SECRET_ABSENT", "", "secret env:SECRET_ABSENT: the environment variable is not set"},
 		{"empty variable", "env:SECRET_EMPTY", "", "secret env:SECRET_EMPTY: is empty"},
+		{"the gateway's own", "env:GWRUN_API_KEY_PEPPER", "", "secret env:GWRUN_API_KEY_PEPPER: is a variable of the gateway's own"},
+		{"the gateway's own in small letters", "env:gwrun_api_key_pepper", "", "secret env:gwrun_api_key_pepper: is a variable of the gateway's own"},
 		{"no name", "env:A=B", "", "secret env:A=B: is no name of an environment variable"},
 		{"file, newline and all", "file:" + at("token"), "s3cret\n", ""},
 		{"behind a link", "file:" + at("link"), "s3cret\n", ""},

@@ -9,6 +9,16 @@ import (
 	"github.com/suuupra/gateway/schema/diag"
 )
 
+// ownVariables begins the names of the variables by which gwrun itself is told its settings and secrets.
+const ownVariables = "GWRUN_"
+
+// IsOwnSecret reports whether a reference names a variable of gwrun's own. With the pepper of the API keys or the token of the admin API
+// whoever writes a policy could make credentials. Some systems do not tell the case of variables apart.
+func IsOwnSecret(ref string) bool {
+	name, env := strings.CutPrefix(ref, "env:")
+	return env && len(name) >= len(ownVariables) && strings.EqualFold(name[:len(ownVariables)], ownVariables)
+}
+
 // CheckSecrets reports every value that looks like a secret somebody committed. It knows forms that are secrets whatever
 // they are called, and names that ask for one; it prefers missing an odd secret to crying wolf. No message holds the value.
 func CheckSecrets(n *schema.Node, path string, diags *diag.List) {

@@ -139,6 +139,7 @@ func TestShadow(t *testing.T) {
 
 func TestCompile(t *testing.T) {
 	hint := " (known are " + known + ")"
+	const capitals = `error GW3060 policy.authorization.conditions[0].when: condition "a": request.headers has names in small letters alone, and never "X-Foo" (write "x-foo")`
 	for _, tt := range []struct {
 		name, policy string
 		want         []string
@@ -167,6 +168,13 @@ func TestCompile(t *testing.T) {
 		{"types that do not go together", jwt + "\nauthorization: { conditions: [{ id: a, when: \"request.path == 1\" }] }", []string{
 			`error GW3060 policy.authorization.conditions[0].when: condition "a": found no matching overload for '_==_' applied to '(string, int)' (column 14)` + hint,
 		}},
+		{"a header with capitals", jwt + "\nauthorization: { conditions: [{ id: a, when: \"request.headers['X-Foo'] == 'x'\" }] }", []string{capitals}},
+		{"a header with capitals that may be absent", jwt + "\nauthorization: { conditions: [{ id: a, when: \"!('X-Foo' in request.headers)\" }] }", []string{capitals}},
+		{"a header with capitals in a list", jwt + "\nauthorization: { conditions: [{ id: a, when: \"['a'].exists(v, v == request.headers['X-Foo'])\" }] }", []string{capitals}},
+		{"a header with capitals as a field", jwt + "\nauthorization: { conditions: [{ id: a, when: \"has(request.headers.Foo)\" }] }", []string{
+			`error GW3060 policy.authorization.conditions[0].when: condition "a": request.headers has names in small letters alone, and never "Foo" (write "foo")`,
+		}},
+		{"capitals that are no header's", jwt + "\nauthorization: { conditions: [{ id: a, when: \"claims['X-Foo'] == 'X-Foo' && 'X' in claims && request.headers['x-foo'] == 'X-Foo' && request.headers[params.Id] != ''\" }] }", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, said := policytest.Compile(t, Kind, policytest.Route{Policy: tt.policy})

@@ -1,6 +1,7 @@
 package authorization
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,7 +25,11 @@ func compile(c *policy.CompileContext, s *v1.Authorization) *Plan {
 		}
 		seen[cond.ID] = true
 		if _, err := parse(cond.When); err != nil {
-			c.Report(diag.Error, "GW3060", at+".when", "known are "+known, "condition %q: %s", cond.ID, err)
+			hint := "known are " + known
+			if bad, ok := errors.AsType[*hinted](err); ok {
+				hint = bad.hint
+			}
+			c.Report(diag.Error, "GW3060", at+".when", hint, "condition %q: %s", cond.ID, err)
 		}
 		p.Conditions = append(p.Conditions, Condition{cond.ID, cond.When})
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 
@@ -37,7 +39,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable("principal.roles", texts), cel.Variable("principal.scopes", texts), cel.Variable("principal.permissions", texts),
 		cel.Variable("key.id", cel.StringType), cel.Variable("key.owner", cel.StringType), cel.Variable("key.tenant", cel.StringType), cel.Variable("key.scopes", texts),
 		cel.Variable("request.method", cel.StringType), cel.Variable("request.path", cel.StringType), cel.Variable("request.host", cel.StringType),
-		cel.Variable("request.query", cel.StringType), cel.Variable("request.headers", words), cel.Variable("request.time", cel.TimestampType),
+		cel.Variable("request.query", cel.StringType), cel.Variable(headersName, words), cel.Variable("request.time", cel.TimestampType),
 		cel.Variable("client.ip", cel.StringType),
 		cel.CrossTypeNumericComparisons(true),
 	)
@@ -49,14 +51,67 @@ func parse(text string) (cel.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	ast, issues := env.Compile(text)
+	tree, issues := env.Compile(text)
 	if issues.Err() != nil {
 		return nil, errors.New(firstIssue(issues))
 	}
-	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
+	if t := tree.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("it is a %s, must be true or false", t)
 	}
-	return env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+	if err := checkHeaderNames(tree.NativeRep()); err != nil {
+		return nil, err
+	}
+	return env.Program(tree, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+}
+
+// headersName is the variable with the fields of the request.
+const headersName = "request.headers"
+
+// hinted is an error with what to write instead.
+type hinted struct{ problem, hint string }
+
+// Error implements error.
+func (e *hinted) Error() string { return e.problem }
+
+// checkHeaderNames refuses names of header fields with capitals: no request ever has one, so that a condition which denies by it would
+// let everybody pass.
+func checkHeaderNames(tree *ast.AST) (err error) {
+	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		name, ok := headerName(e)
+		if lower := strings.ToLower(name); ok && name != lower && err == nil {
+			err = &hinted{fmt.Sprintf("request.headers has names in small letters alone, and never %q", name), fmt.Sprintf("write %q", lower)}
+		}
+	}))
+	return err
+}
+
+// headerName returns the name by which an expression asks for a field: request.headers[name], name in request.headers, and
+// request.headers.name, alone or in has().
+func headerName(e ast.Expr) (string, bool) {
+	switch e.Kind() {
+	case ast.SelectKind:
+		return e.AsSelect().FieldName(), isHeaders(e.AsSelect().Operand())
+	case ast.CallKind:
+		args := e.AsCall().Args()
+		switch e.AsCall().FunctionName() {
+		case operators.Index:
+			return text(args[1]), isHeaders(args[0])
+		case operators.In:
+			return text(args[0]), isHeaders(args[1])
+		}
+	}
+	return "", false
+}
+
+func isHeaders(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == headersName }
+
+// text is that of a literal, "" for any other expression.
+func text(e ast.Expr) string {
+	if e.Kind() != ast.LiteralKind {
+		return ""
+	}
+	s, _ := e.AsLiteral().Value().(string)
+	return s
 }
 
 // firstIssue is the first thing that is wrong, with its place in the expression.
@@ -130,7 +185,7 @@ func (f facts) ResolveName(name string) (any, bool) {
 		return x.Request.Host, true
 	case "request.query":
 		return x.RawQuery, true
-	case "request.headers":
+	case headersName:
 		return headers(x), true
 	case "request.time":
 		return f.now, true

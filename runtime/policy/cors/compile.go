@@ -44,12 +44,15 @@ func compile(c *policy.CompileContext, s *v1.CORS) *Plan {
 	return p
 }
 
-// checkOrigins reports origins that no browser sends, and what cannot stand beside "*".
+// checkOrigins reports origins that no browser sends, those that are everybody's, and what cannot stand beside "*".
 func checkOrigins(c *policy.CompileContext, s *v1.CORS) {
 	for i, o := range s.AllowOrigins {
 		field := fmt.Sprintf("allowOrigins[%d]", i)
 		if what, hint := judgeOrigin(o); what != "" {
 			c.Report(diag.Error, "GW2104", field, hint, "%s %s", field, what)
+		} else if suffix := publicSuffix(o); suffix != "" {
+			c.Report(diag.Error, "GW2104", field, "name the sites, such as "+strings.Replace(o, "*.", "*.example.", 1),
+				"%s is %q, but anybody may have a name under %s, and all their pages could read responses", field, o, suffix)
 		}
 		if o != wildcard {
 			continue

@@ -86,6 +86,10 @@ func TestCompile(t *testing.T) {
 			name: "an origin that no browser sends", spec: `allowOrigins: ["https://a.example.com:443"]`,
 			said: []string{`error GW2104 policy.cors.allowOrigins[0]: allowOrigins[0] is "https://a.example.com:443", but browsers leave out port 443 of https (write https://a.example.com)`},
 		},
+		{
+			name: "subdomains of a public suffix", spec: `allowOrigins: ["https://*.co.uk", "https://*.example.internal"]`,
+			said: []string{`error GW2104 policy.cors.allowOrigins[0]: allowOrigins[0] is "https://*.co.uk", but anybody may have a name under co.uk, and all their pages could read responses (name the sites, such as https://*.example.co.uk)`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			plan, said := policytest.Compile(t, Kind, policytest.Route{Policy: "{ cors: { " + tt.spec + " }, " + tt.beside + " }", Match: tt.match})
@@ -99,6 +103,29 @@ func TestCompile(t *testing.T) {
 				t.Errorf("said\n%q, want\n%q", said, tt.said)
 			}
 		})
+	}
+}
+
+func TestPublicSuffix(t *testing.T) {
+	for origin, want := range map[string]string{
+		"https://*.com":               "com",
+		"https://*.co.uk":             "co.uk",
+		"http://*.github.io:8443":     "github.io",
+		"https://*.xn--p1ai":          "xn--p1ai",
+		"https://*.kawasaki.jp":       "kawasaki.jp", // its names are public suffixes
+		"https://*.city.kawasaki.jp":  "",            // but for this one
+		"https://*.example.com":       "",
+		"https://*.a.github.io":       "",
+		"https://*.internal":          "", // on no list: nobody can register there
+		"https://*.localhost:3000":    "",
+		"https://*.example.internal":  "",
+		"https://*.svc.cluster.local": "",
+		"https://github.io":           "", // one site, if an odd one
+		"*":                           "",
+	} {
+		if got := publicSuffix(origin); got != want {
+			t.Errorf("%s is under %q, want %q", origin, got, want)
+		}
 	}
 }
 

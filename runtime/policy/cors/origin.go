@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // origins are those whose pages may read responses.
@@ -116,6 +118,23 @@ func judgeOrigin(text string) (what, hint string) {
 		return fmt.Sprintf("is %q, but browsers write the address as %s", text, form), "write " + scheme + "://" + form + port
 	}
 	return "", ""
+}
+
+// publicSuffix returns the domain of a wildcard under which anybody may have a name: com, co.uk, github.io; "" if it is nobody's but its
+// owner's, or on no list, as names inside a company are. Only compile asks: the list changes with the release, and a gateway must not
+// refuse tomorrow the bundle that it serves today.
+func publicSuffix(origin string) string {
+	_, host, wild := strings.Cut(origin, "://*.")
+	if !wild {
+		return ""
+	}
+	host, _, _ = strings.Cut(host, ":")
+	const nobody = "no-name-on-the-list." // under *.kawasaki.jp every name is a public suffix itself
+	suffix, icann := publicsuffix.PublicSuffix(nobody + host)
+	if listed := icann || strings.Contains(suffix, "."); listed && len(suffix) >= len(host) {
+		return host
+	}
+	return ""
 }
 
 // address writes an IP address as browsers do (the URL standard, "host serializer"); "" if host is none.

@@ -101,18 +101,6 @@ func (e *edits) clear(h *httpmsg.Header) {
 	}
 }
 
-// about is what templates know of a request.
-func (h *handler) about(x *policy.Exchange) facts.Request {
-	r := facts.Request{
-		Names: h.names, Route: x.Route.ID, ID: x.ID, Method: x.Request.Method, Host: x.Request.Host, Path: x.Path, Client: x.ClientIP,
-		Captures: x,
-	}
-	if x.Principal != nil {
-		r.Claims = x.Principal.Claims
-	}
-	return r
-}
-
 // fit returns what a name stands for, if that can be part of a value.
 func fit(r *facts.Request, name string) (string, bool) {
 	value, ok := r.Value(name)
@@ -134,7 +122,7 @@ func (f *field) says(value string) bool { return value != "" || len(f.value.Name
 func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
 	h.request.clear(&x.Request.Header)
 	x.NoTrailers = x.NoTrailers || len(h.request.write)+len(h.request.drop) > 0 // what is removed, or set, must not come behind the body
-	r := h.about(x)
+	r := x.Facts(h.names)
 	for i := range h.request.write {
 		f := &h.request.write[i]
 		value, ok := f.fill(&r)
@@ -166,7 +154,7 @@ func (f *field) refuse(r *facts.Request) policy.Verdict {
 // Respond implements policy.ResponseHandler. The response has come already: a field that cannot be filled in is left out of it.
 func (b *both) Respond(ctx context.Context, x *policy.Exchange, resp *httpmsg.Response) {
 	b.response.clear(&resp.Header)
-	r := b.about(x)
+	r := x.Facts(b.names)
 	for i := range b.response.write {
 		f := &b.response.write[i]
 		value, ok := f.fill(&r)

@@ -55,7 +55,7 @@ func build(_ context.Context, e *policy.Env, p *Plan) (policy.Handler, error) {
 
 // Decide implements policy.Handler.
 func (h *handler) Decide(_ context.Context, x *policy.Exchange) policy.Verdict {
-	r := about(x, h.names)
+	r := x.Facts(h.names)
 	path, ok := h.forward(&r)
 	if !ok || len(path) > maxTarget || normal(path) != nil {
 		return unsafe("the path that the upstream would see is not one the gateway forwards")
@@ -94,16 +94,4 @@ func (h *handler) forward(r *facts.Request) (string, bool) {
 // unsafe refuses a request that only the rewriting has made a bad one: nothing of it may reach the upstream.
 func unsafe(detail string) policy.Verdict {
 	return policy.Refuse(&policy.Reject{Status: 400, Code: "rewrite_unsafe", Detail: detail})
-}
-
-// about is what templates know of a request.
-func about(x *policy.Exchange, names *facts.Names) facts.Request {
-	r := facts.Request{
-		Names: names, Route: x.Route.ID, ID: x.ID, Method: x.Request.Method, Host: x.Request.Host, Path: x.Path, Client: x.ClientIP,
-		Captures: x,
-	}
-	if x.Principal != nil {
-		r.Claims = x.Principal.Claims
-	}
-	return r
 }

@@ -49,12 +49,12 @@ func (e *edits) apply(raw string, r *facts.Request) (string, policy.Verdict) {
 	out, kept, dropped := stack[:0], 0, false
 	if raw != "" {
 		for pair := range strings.SplitSeq(raw, "&") {
+			if e.hides(pair) {
+				return "", unsafe(`the query holds a parameter of the gateway's own next to a ";", which some servers take for a separator`)
+			}
 			if e.drops(pair) {
 				dropped = true
 				continue
-			}
-			if e.hides(pair) {
-				return "", unsafe(`the query holds a parameter of the gateway's own next to a ";", which some servers take for a separator`)
 			}
 			if kept++; kept > 1 {
 				out = append(out, '&')
@@ -95,8 +95,8 @@ func (e *edits) drops(pair string) bool {
 	return e.drop[string(appendDecoded(stack[:0], name))]
 }
 
-// hides reports whether servers that separate parameters by ";" too (as HTML 4.01, appendix B.2.2, advised) would find one in a pair
-// that goes away. It cannot be taken out without changing what all other servers read.
+// hides reports whether servers that separate parameters by ";" too (as HTML 4.01, appendix B.2.2, advised) would find one that goes
+// away beside others in a pair. It cannot be taken out without changing what one kind of server or the other reads.
 func (e *edits) hides(pair string) bool {
 	if strings.IndexByte(pair, ';') < 0 {
 		return false
