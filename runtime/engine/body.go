@@ -16,9 +16,9 @@ import (
 type body struct {
 	wire.Body
 	c         *conn
-	got       int64
-	continued bool // 100 was sent
-	failed    bool // the connection cannot be used any further
+	got       atomic.Int64
+	continued bool        // 100 was sent
+	failed    atomic.Bool // the connection cannot be used any further
 	closed    atomic.Bool
 }
 
@@ -32,7 +32,9 @@ var (
 func (b *body) begin() {
 	c := b.c
 	b.Begin(c.wire, c.head.Length, c.limits, true)
-	b.got, b.continued, b.failed = 0, false, false
+	b.continued = false
+	b.got.Store(0)
+	b.failed.Store(false)
 	b.closed.Store(false)
 	c.bodyRead.Store(c.head.Length == 0)
 }
@@ -54,12 +56,12 @@ func (b *body) Close() error {
 
 // bounded reads at most one byte beyond the limit, to see whether there is one.
 func (b *body) bounded(p []byte, wait bool) (int, error) {
-	limit := b.c.req.MaxBody
-	if b.c.req.ContentLength > limit || b.got > limit {
+	limit, got := b.c.req.MaxBody, b.got.Load()
+	if b.c.req.ContentLength > limit || got > limit {
 		return 0, errBodyTooLarge
 	}
-	if int64(len(p)) > limit-b.got+1 {
-		p = p[:limit-b.got+1]
+	if int64(len(p)) > limit-got+1 {
+		p = p[:limit-got+1]
 	}
 	var n int
 	var err error
@@ -68,8 +70,8 @@ func (b *body) bounded(p []byte, wait bool) (int, error) {
 	} else {
 		n, err = b.Body.ReadBuffered(p)
 	}
-	if b.got += int64(n); b.got > limit {
-		b.failed = true
+	if b.got.Add(int64(n)) > limit {
+		b.failed.Store(true)
 		return 0, errBodyTooLarge
 	}
 	if b.Done() && !b.c.bodyRead.Load() {
@@ -82,16 +84,25 @@ func (b *body) bounded(p []byte, wait bool) (int, error) {
 	return n, err
 }
 
+// ends reports whether the connection ends with the response because of the body, as far as that is known before: it has failed, or
+// nobody reads it, or not any more, and its rest is too long to be dropped.
+func (b *body) ends() bool {
+	got := b.got.Load()
+	forsaken := got == 0 || b.closed.Load()
+	return b.failed.Load() || !b.c.bodyRead.Load() && forsaken && b.c.head.Length-got > drainLimit
+}
+
 // failure says what a failed read means.
 func (b *body) failure(err error) error {
-	b.failed = true
 	var refused *httpmsg.Error
-	switch {
-	case errors.As(err, &refused):
-		return refused
-	case b.closed.Load():
-		b.failed = false
+	isRefused := errors.As(err, &refused)
+	if !isRefused && b.closed.Load() {
 		return errBodyClosed
+	}
+	b.failed.Store(true)
+	switch {
+	case isRefused:
+		return refused
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errBodyTimeout
 	}

@@ -233,7 +233,7 @@ func (c *conn) finish() bool {
 // leaves no way to find the next request. The whole rest may take as long as one piece of it.
 func (c *conn) drainBody() bool {
 	b := &c.body
-	if b.failed || c.resp.last || c.req.ExpectContinue && !b.continued || b.Left() > drainLimit {
+	if b.failed.Load() || c.resp.last || c.req.ExpectContinue && !b.continued || b.Left() > drainLimit {
 		return false
 	}
 	c.wire.ResumeRead()

@@ -193,6 +193,67 @@ func TestUnreadBody(t *testing.T) {
 	}
 }
 
+// TestLastResponses wants every response after which the connection is closed to say so, and no other.
+func TestLastResponses(t *testing.T) {
+	const head = "POST / HTTP/1.1\r\nHost: h\r\n"
+	ok := func(w httpmsg.ResponseWriter) { _ = w.Header(200, nil, 0) }
+	read := func(_ context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {
+		var refused *httpmsg.Error
+		if _, err := io.ReadAll(r.Body); errors.As(err, &refused) {
+			_ = w.Header(refused.Status, nil, 0)
+			return
+		}
+		ok(w)
+	}
+	some := func(_ context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {
+		_, _ = io.ReadFull(r.Body, make([]byte, 1000))
+		_ = r.Body.(io.Closer).Close()
+		ok(w)
+	}
+	chunk := "186a0\r\n" + strings.Repeat("x", 100_000) + "\r\n"
+	for _, tt := range []struct {
+		name, request string
+		h             handlerFunc
+		status        string
+		closes        bool
+	}{
+		{"too long, in chunks", head + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat(chunk, 11) + "0\r\n\r\n", read, "413", true},
+		{"a malformed chunk", head + "Transfer-Encoding: chunked\r\n\r\n" + chunk + "x\r\n", read, "400", true},
+		{"late", head + "Content-Length: 5\r\n\r\nx", read, "408", true},
+		{"too long by its length", head + "Content-Length: 1100000\r\n\r\n", read, "413", true},
+		{"unread and long", head + "Content-Length: 300000\r\n\r\n" + strings.Repeat("x", 300_000), hello, "200", true},
+		{"left alone and long", head + "Content-Length: 300000\r\n\r\n" + strings.Repeat("x", 300_000), some, "200", true},
+		{"unread and short", head + "Content-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000), hello, "200", false},
+		{"left alone and short", head + "Content-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000), some, "200", false},
+		{"read", head + "Content-Length: 300000\r\n\r\n" + strings.Repeat("x", 300_000), read, "200", false},
+		{"read, in chunks", head + "Transfer-Encoding: chunked\r\n\r\n" + chunk + "0\r\n\r\n", read, "200", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := settings
+			s.Limits.BodyBytes, s.Timeouts.BodyIdle = 1_000_000, 500
+			_, addr := serve(t, listen(t), func(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {
+				if r.Body == nil {
+					hello(ctx, w, r)
+					return
+				}
+				tt.h(ctx, w, r)
+			}, s, engine.Hooks{})
+			request := tt.request
+			if !tt.closes {
+				request += last
+			}
+			got := ask(t, addr, request)
+			first, _, _ := strings.Cut(got, "\r\n\r\n")
+			if !strings.HasPrefix(first, "HTTP/1.1 "+tt.status) || strings.Contains(first, "\r\nConnection: close") != tt.closes {
+				t.Errorf("got %q", first)
+			}
+			if n := strings.Count(got, "HTTP/1.1 "); n != 1 && tt.closes || n != 2 && !tt.closes {
+				t.Errorf("got %d responses", n)
+			}
+		})
+	}
+}
+
 func TestSettingsChangeWhileRunning(t *testing.T) {
 	codes := make(chan string, 1)
 	srv, addr := serve(t, listen(t), hello, settings, engine.Hooks{Refused: func(status int, code string, remote netip.AddrPort) {

@@ -172,9 +172,9 @@ func (w *response) framing(buf []byte, length int64) []byte {
 	return buf
 }
 
-// connection appends what becomes of the connection.
+// connection appends what becomes of the connection (RFC 9112 section 9.6).
 func (w *response) connection(buf []byte) []byte {
-	w.last = w.last || !w.c.head.KeepAlive || w.c.srv.stopping.Load()
+	w.last = w.last || !w.c.head.KeepAlive || w.c.srv.stopping.Load() || w.c.body.ends()
 	switch {
 	case w.last:
 		return append(buf, "Connection: close\r\n"...)
