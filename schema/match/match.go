@@ -72,6 +72,7 @@ const (
 	CodeReserved    diag.Code = "GW4006"
 	CodeSearch      diag.Code = "GW4007"
 	CodeCondition   diag.Code = "GW4008"
+	CodeFall        diag.Code = "GW4009"
 )
 
 // Compile checks a matcher. Every error is a *PatternError; the first in the order of the fields is returned.
