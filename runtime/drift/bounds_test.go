@@ -3,13 +3,17 @@ package drift
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +22,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/memory"
 
+	"github.com/suuupra/gateway/internal/gitwatch"
 	"github.com/suuupra/gateway/internal/testkit"
 )
 
@@ -57,7 +62,7 @@ func TestLargeHistoryIsCutOff(t *testing.T) {
 			t.Fatal("the clone has the whole history")
 		}
 		old := strings.TrimSpace(repo.Git("rev-parse", fmt.Sprintf("HEAD~%d", back)))
-		got, err := relate(t.Context(), s, tp.id, plumbing.NewHash(old))
+		got, err := relate(t.Context(), s, tp.ID, plumbing.NewHash(old))
 		if err != nil || got != want {
 			t.Errorf("%d commits back: got %+v, %v; want %+v", back, got, err, want)
 		}
@@ -71,11 +76,11 @@ func TestLargeHistoryIsCutOff(t *testing.T) {
 
 func testRemote(t *testing.T, repo *testkit.GitRepo, lim limits) *remote {
 	t.Helper()
-	l, err := parseLocation(repo.URL)
+	l, err := gitwatch.ParseAddress(repo.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := parseRef("main")
+	names, err := gitwatch.ParseRef("main")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +135,7 @@ func TestCloneStaysSmall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := relate(t.Context(), s, tp.id, plumbing.NewHash(first)); err != nil || got.behind != i {
+		if got, err := relate(t.Context(), s, tp.ID, plumbing.NewHash(first)); err != nil || got.behind != i {
 			t.Fatalf("after %d commits: %+v, %v", i, got, err)
 		}
 		if n := countPacks(t, r.clone.dir); n > lim.packs+1 {
@@ -330,17 +335,39 @@ func TestRelate(t *testing.T) {
 	}
 }
 
-func TestRedact(t *testing.T) {
-	w := &Watcher{secrets: secretsOf("p/w d", "", "t0ken")}
-	got := w.redact(errors.New("get https://x:p%2Fw%20d@h: bad \"p/w d\" p%2Fw+d or t0ken\nAuthorization: \x1b[31m" + strings.Repeat("x", 600)))
-	for _, secret := range []string{"p/w", "p%2Fw", "t0ken", "\n", "\x1b"} {
-		if strings.Contains(got, secret) {
-			t.Errorf("%q shows in %q", secret, got)
+// A server that asks to be left alone is, whoever triggers.
+func TestRetryAfter(t *testing.T) {
+	var busy atomic.Bool
+	busy.Store(true)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if busy.Load() {
+			w.Header().Set("Retry-After", "1800")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	t.Cleanup(s.Close)
+	w, err := New(Options{
+		Repository: s.URL + "/config.git", Rand: func() float64 { return 0.5 }, Running: func() Running { return Running{} },
+		Compile: func(context.Context, string, string, string, string) (Compiled, error) { return Compiled{}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	check := func(text string, wait, rest time.Duration) {
+		t.Helper()
+		if r := w.Check(t.Context()); !r.Stale || !strings.Contains(r.Error, text) {
+			t.Errorf("got error %q, want %q", r.Error, text)
+		}
+		if gotWait, gotRest := w.pace(1); gotWait != wait || gotRest != rest {
+			t.Errorf("waits %s, and %s when triggered; want %s and %s", gotWait, gotRest, wait, rest)
 		}
 	}
-	if len(got) > 510 {
-		t.Errorf("%d bytes", len(got))
-	}
+	check("the server answered 503 and asks not to be asked again for 30m0s", 30*time.Minute, 30*time.Minute)
+	busy.Store(false)
+	check("knows no such repository", 2*time.Minute, minSpacing)
 }
 
 func countPacks(t *testing.T, dir string) int {

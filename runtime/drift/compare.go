@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/suuupra/gateway/internal/gitwatch"
 )
 
 // key is what a comparison depends on: as long as it stays, so does the answer.
@@ -73,12 +74,12 @@ func (w *Watcher) build(ctx context.Context, t tip, running Running, last Report
 	if err != nil {
 		return last, err
 	}
-	head, err := s.commit(t.id)
+	head, err := s.commit(t.ID)
 	if err != nil {
 		return last, err
 	}
 	r := Report{
-		CheckedAt: last.CheckedAt, Repository: last.Repository, Ref: t.name.String(), Subdirectory: w.subdir,
+		CheckedAt: last.CheckedAt, Repository: last.Repository, Ref: t.Name.String(), Subdirectory: w.subdir,
 		Environment: running.Environment, State: Unknown, Since: last.Since, Head: head.Hash.String(),
 		HeadTime: head.Committer.When.UTC(), Running: running.Commit, RunningDigest: running.ContentDigest,
 		RunningDirty: running.Dirty, Files: []File{}, ContentDiffers: Maybe, StaleSince: last.StaleSince,
@@ -283,34 +284,5 @@ func (c *compileCache) due(now time.Time) bool {
 }
 
 func (w *Watcher) compileError(commit string, err error) string {
-	return w.redact(fmt.Errorf("compile %s: %w", commit, err))
-}
-
-// secretsOf lists the spellings in which credentials could turn up in a message.
-func secretsOf(values ...string) []string {
-	var out []string
-	for _, v := range values {
-		if v != "" {
-			out = append(out, v, url.QueryEscape(v), url.PathEscape(v), url.UserPassword("", v).String()[1:])
-		}
-	}
-	return out
-}
-
-// redact makes a line out of an error that may quote what a server said.
-func (w *Watcher) redact(err error) string {
-	text := strings.ToValidUTF8(err.Error(), "")
-	for _, s := range w.secrets {
-		text = strings.ReplaceAll(text, s, "***")
-	}
-	text = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
-	if len(text) > 500 {
-		text = strings.ToValidUTF8(text[:500], "") + "..."
-	}
-	return text
+	return gitwatch.Redact(fmt.Errorf("compile %s: %w", commit, err), w.secrets)
 }

@@ -16,12 +16,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/suuupra/gateway/internal/gitwatch"
 	"github.com/suuupra/gateway/runtime/telemetry"
 )
 
 const (
 	defaultInterval = time.Minute
-	maxBackOff      = 5 * time.Minute
 	minSpacing      = 2 * time.Second // between checks that were asked for by Trigger
 )
 
@@ -81,6 +81,7 @@ type Watcher struct {
 
 	mu     sync.Mutex
 	report Report
+	rest   time.Duration // what the server asked for with the last answer
 }
 
 // New judges the options. It opens no connection.
@@ -101,33 +102,33 @@ func New(o Options) (*Watcher, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{opts: o, trigger: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-	l, err := parseLocation(o.Repository)
+	a, err := gitwatch.ParseAddress(o.Repository)
 	if err != nil {
 		return nil, fmt.Errorf("drift repository: %w", err)
 	}
-	names, err := parseRef(o.Ref)
+	names, err := gitwatch.ParseRef(o.Ref)
 	if err != nil {
 		return nil, fmt.Errorf("drift %w", err)
 	}
 	if w.subdir, err = parseSubdirectory(o.Subdirectory); err != nil {
 		return nil, fmt.Errorf("drift %w", err)
 	}
-	w.secrets = secretsOf(l.password, o.Token)
-	if l.url == nil {
-		w.origin = &directory{dir: l.dir, names: names}
+	w.secrets = gitwatch.Spellings(a.Password(), o.Token)
+	if dir, ok := a.Directory(); ok {
+		w.origin = &directory{dir: dir, names: names}
 	} else {
 		work, err := w.workDir()
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256([]byte(l.String()))
+		sum := sha256.Sum256([]byte(a.String()))
 		dir := filepath.Join(work, "drift-"+hex.EncodeToString(sum[:8])+".git")
-		if w.origin, err = newRemote(l, o.Token, dir, names, usualLimits()); err != nil {
+		if w.origin, err = newRemote(a, o.Token, dir, names, usualLimits()); err != nil {
 			return nil, fmt.Errorf("drift repository: %w", err)
 		}
 	}
 	w.report = Report{
-		Repository: l.String(), Ref: names[0].String(), Subdirectory: w.subdir, State: Unknown, Since: o.Now().UTC(),
+		Repository: a.String(), Ref: names[0].String(), Subdirectory: w.subdir, State: Unknown, Since: o.Now().UTC(),
 		CommitsBehind: -1, CommitsAhead: -1, ContentDiffers: Maybe, Files: []File{},
 	}
 	return w, nil
@@ -186,15 +187,23 @@ func (w *Watcher) Run(ctx context.Context) {
 		} else {
 			failures = 0
 		}
-		if !w.pause(ctx, delay(w.opts.Interval, failures, w.opts.Rand())) {
+		if wait, rest := w.pace(failures); !w.pause(ctx, wait, rest) {
 			return
 		}
 	}
 }
 
-// pause waits for the next check: for d, or for a trigger, but never less than the spacing after one.
-func (w *Watcher) pause(ctx context.Context, d time.Duration) bool {
-	spacing := time.NewTimer(min(minSpacing, d))
+// pace says how long to wait for the next check, and how long even when one is asked for.
+func (w *Watcher) pace(failures int) (wait, rest time.Duration) {
+	wait = gitwatch.Pause(w.opts.Interval, failures, w.opts.Rand())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(wait, w.rest), max(min(minSpacing, wait), w.rest)
+}
+
+// pause waits for the next check: for d, or for a trigger, but never less than rest.
+func (w *Watcher) pause(ctx context.Context, d, rest time.Duration) bool {
+	spacing := time.NewTimer(rest)
 	defer spacing.Stop()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -213,17 +222,6 @@ func (w *Watcher) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// delay is the time to the next check after so many failures in a row; r is a random number in [0,1).
-func delay(interval time.Duration, failures int, r float64) time.Duration {
-	d, most := interval, max(interval, maxBackOff)
-	for range failures {
-		if d = min(2*d, most); d == most {
-			break
-		}
-	}
-	return time.Duration(float64(d) * (0.8 + 0.4*r))
-}
-
 // Check compares now and returns the report. Only one check runs at a time; others wait for their turn.
 func (w *Watcher) Check(ctx context.Context) Report {
 	select {
@@ -239,8 +237,9 @@ func (w *Watcher) Check(ctx context.Context) Report {
 		return last // being stopped says nothing about the repository
 	}
 	now := w.opts.Now().UTC()
+	w.heed(err)
 	if err != nil {
-		next.Error, next.Stale = w.redact(err), true
+		next.Error, next.Stale = gitwatch.Redact(err, w.secrets), true
 		if !last.Stale {
 			next.StaleSince = &now
 		}
@@ -252,6 +251,17 @@ func (w *Watcher) Check(ctx context.Context) Report {
 	}
 	w.publish(last, next)
 	return next
+}
+
+// heed keeps what a server asked for with Retry-After.
+func (w *Watcher) heed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rest = 0
+	var later *gitwatch.Later
+	if errors.As(err, &later) {
+		w.rest = later.After
+	}
 }
 
 func (w *Watcher) publish(last, next Report) {

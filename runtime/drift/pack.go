@@ -5,26 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+
+	"github.com/suuupra/gateway/internal/gitwatch"
 )
 
 // What a git server may send. A pack says in a few bytes what takes gigabytes to unpack, so both are bounded.
 const (
-	maxPack       = 256 << 20
-	maxUnpacked   = 2 << 30
-	maxObject     = 32 << 20
-	maxObjects    = 2_000_000
-	maxAdvertised = 32 << 20 // the list of refs
-	maxExcuse     = 64 << 10 // what an error says
+	maxPack     = 256 << 20
+	maxUnpacked = 2 << 30
+	maxObject   = 32 << 20
+	maxObjects  = 2_000_000
 )
 
 // errTooLarge is a repository over one of the bounds.
-type errTooLarge struct{ what string }
-
-func (e *errTooLarge) Error() string { return "the repository is too large: " + e.what }
+type errTooLarge = gitwatch.TooLarge
 
 // limits are the bounds in force; tests of the bounds make them small.
 type limits struct {
@@ -41,7 +37,7 @@ func (l limits) copyPack(w io.Writer, r io.Reader) error {
 		return fmt.Errorf("receive pack: %w", err)
 	}
 	if n > l.pack {
-		return &errTooLarge{fmt.Sprintf("a pack of more than %d MiB", l.pack>>20)}
+		return &errTooLarge{What: fmt.Sprintf("a pack of more than %d MiB", l.pack>>20)}
 	}
 	return nil
 }
@@ -54,7 +50,7 @@ func (l limits) measure(r io.Reader) error {
 		return fmt.Errorf("read pack: %w", err)
 	}
 	if count > maxObjects {
-		return &errTooLarge{fmt.Sprintf("more than %d objects in a pack", maxObjects)}
+		return &errTooLarge{What: fmt.Sprintf("more than %d objects in a pack", maxObjects)}
 	}
 	total := int64(0)
 	for range count {
@@ -78,12 +74,12 @@ func (l limits) measure(r io.Reader) error {
 		}
 		for _, size := range sizes {
 			if size < 0 || size > l.object {
-				return &errTooLarge{fmt.Sprintf("an object of more than %d MiB", l.object>>20)}
+				return &errTooLarge{What: fmt.Sprintf("an object of more than %d MiB", l.object>>20)}
 			}
 			total += size
 		}
 		if total > l.unpacked {
-			return &errTooLarge{fmt.Sprintf("a pack of more than %d MiB once unpacked", l.unpacked>>20)}
+			return &errTooLarge{What: fmt.Sprintf("a pack of more than %d MiB once unpacked", l.unpacked>>20)}
 		}
 	}
 	return nil
@@ -113,40 +109,4 @@ func deltaTarget(head []byte) (int64, error) {
 		return -1, nil
 	}
 	return int64(size), nil
-}
-
-// bounded cuts off answers that do not end.
-type bounded struct {
-	next http.RoundTripper
-	pack int64
-}
-
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(req)
-	if err != nil {
-		return resp, err
-	}
-	limit := b.pack + 1<<20 // copyPack has the last word; this is for what is read before it
-	switch {
-	case resp.StatusCode >= http.StatusMultipleChoices:
-		limit = maxExcuse
-	case strings.HasSuffix(req.URL.Path, "/info/refs"):
-		limit = maxAdvertised
-	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit}
-	return resp, nil
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, &errTooLarge{"an answer that does not end"}
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
 }
