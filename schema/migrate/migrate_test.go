@@ -18,7 +18,7 @@ func file(version *schema.Node) schema.File {
 	return schema.File{Path: "a.yaml", Root: root}
 }
 
-func text(s string) *schema.Node { return &schema.Node{Kind: schema.String, Str: s} }
+func str(s string) *schema.Node { return &schema.Node{Kind: schema.String, Str: s} }
 
 func TestMigrate(t *testing.T) {
 	tests := []struct {
@@ -27,10 +27,10 @@ func TestMigrate(t *testing.T) {
 		code    diag.Code
 		message string
 	}{
-		{"current", text(v1.APIVersion), "", ""},
+		{"current", str(v1.APIVersion), "", ""},
 		{"missing", nil, "GW2001", "the file has no apiVersion"},
-		{"newer", text("gateway.suuupra.dev/v2"), "GW2002", `apiVersion is "gateway.suuupra.dev/v2", known: gateway.suuupra.dev/v1`},
-		{"no string", &schema.Node{Kind: schema.Int, Int: 1}, "GW2002", `apiVersion is 1, known: gateway.suuupra.dev/v1`},
+		{"newer", str("gateway.suuupra.dev/v2"), "GW2002", `apiVersion is "gateway.suuupra.dev/v2", known: gateway.suuupra.dev/v1, gateway.suuupra.dev/v1beta1`},
+		{"no string", &schema.Node{Kind: schema.Int, Int: 1}, "GW2002", `apiVersion is 1, known: gateway.suuupra.dev/v1, gateway.suuupra.dev/v1beta1`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,20 +53,20 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// TestSteps walks a table with older versions, of which the real one has none yet.
+// TestSteps walks a table with more versions than the real one.
 func TestSteps(t *testing.T) {
 	var walked []string
-	mark := func(to string) step {
-		return func(*schema.Node, *diag.List) *schema.Node {
+	mark := func(to string) *step {
+		return &step{nodes: func(schema.File, *diag.List) *schema.Node {
 			walked = append(walked, to)
-			return &schema.Node{Kind: schema.Map, Fields: []schema.Field{{Name: "apiVersion", Value: text(to)}}}
-		}
+			return &schema.Node{Kind: schema.Map, Fields: []schema.Field{{Name: "apiVersion", Value: str(to)}}}
+		}}
 	}
 	table := []version{{name: "v3"}, {name: "v2", toNext: mark("v3")}, {name: "v1", toNext: mark("v2")}}
 	for from, want := range map[string][]string{"v1": {"v2", "v3"}, "v2": {"v3"}, "v3": nil} {
 		walked = nil
 		var l diag.List
-		in := file(text(from))
+		in := file(str(from))
 		out := migrate(in, table, &l)
 		if !slices.Equal(walked, want) || out.Root.Get("apiVersion").Text() != "v3" || l.Len() > 0 || in.Root.Get("apiVersion").Text() != from {
 			t.Errorf("from %s: walked %v to %s, %+v", from, walked, out.Root.Get("apiVersion").Text(), l.Sorted())
