@@ -234,7 +234,7 @@ func (s Settings) write(ctx context.Context, to depot.Writer, b *bundle.Bundle, 
 	if commit.Bundle, err = bundle.BundleArtifact(raw.Manifest); err != nil {
 		return bundle.Position{}, fmt.Errorf("publish: %w", err)
 	}
-	if commit.Channel, err = bundle.ChannelArtifact(envelope); err != nil {
+	if commit.Head, err = bundle.ChannelArtifact(envelope); err != nil {
 		return bundle.Position{}, fmt.Errorf("publish: %w", err)
 	}
 	if err := to.Prepare(ctx); err != nil {
@@ -249,6 +249,26 @@ func (s Settings) write(ctx context.Context, to depot.Writer, b *bundle.Bundle, 
 	return position, nil
 }
 
+// Propose brings a bundle to a destination and moves no channel, so that people can look at what waits for their approval.
+func Propose(ctx context.Context, to depot.Writer, b *bundle.Bundle) error {
+	raw := b.Raw()
+	artifact, err := bundle.BundleArtifact(raw.Manifest)
+	if err != nil {
+		return fmt.Errorf("propose: %w", err)
+	}
+	if err := to.Prepare(ctx); err != nil {
+		return err
+	}
+	if err := putAll(ctx, to, raw, nil); err != nil {
+		return err
+	}
+	message := fmt.Sprintf("Propose for %s: %s", b.Manifest.Environment, b.Digest())
+	if err := to.Commit(ctx, depot.Commit{Bundle: artifact, Message: message}); err != nil {
+		return fmt.Errorf("propose %s: %w", b.Digest().Short(), err)
+	}
+	return nil
+}
+
 func putAll(ctx context.Context, to depot.Writer, raw *bundle.Raw, channel []byte) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(uploads)
@@ -260,6 +280,8 @@ func putAll(ctx context.Context, to depot.Writer, raw *bundle.Raw, channel []byt
 	}
 	put([]byte(bundle.EmptyBlob))
 	put(raw.Manifest)
-	put(channel)
+	if channel != nil {
+		put(channel)
+	}
 	return group.Wait()
 }

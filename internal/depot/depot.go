@@ -67,16 +67,22 @@ type Writer interface {
 	Prepare(ctx context.Context) error
 	// Put stores a layer, unless it is there. It may be called by several goroutines.
 	Put(ctx context.Context, ref bundle.Ref, data []byte) error
-	// Commit stores both image manifests, lists the bundle and points the channel at it; all layers have been Put. It
-	// returns ErrConflict if the channel is no longer the image manifest Expect names.
+	// Commit stores the image manifests, lists the bundle and moves the head's tag; all layers have been Put. It returns
+	// ErrConflict if that tag no longer names the image manifest Expect.
 	Commit(ctx context.Context, c Commit) error
 }
 
 // Commit is a publication.
 type Commit struct {
-	Bundle, Channel *bundle.Artifact
-	Expect          bundle.Digest // image manifest of the channel that was read before; empty if there was none
-	Message         string        // one line, for places that keep a history
+	Bundle  *bundle.Artifact // nil: no bundle is added
+	Head    *bundle.Artifact // the channel, or the approvals, of an environment; nil: none is moved
+	Expect  bundle.Digest    // image manifest of the head that was read before; empty if there was none
+	Message string           // one line, for places that keep a history
+}
+
+// artifacts are those there are.
+func (c Commit) artifacts() []*bundle.Artifact {
+	return slices.DeleteFunc([]*bundle.Artifact{c.Bundle, c.Head}, func(a *bundle.Artifact) bool { return a == nil })
 }
 
 // keepBundles is how many bundles of one environment stay listed in an index.
@@ -187,7 +193,7 @@ func checkBlob(ref bundle.Ref, data []byte) error {
 
 // putImages stores the image manifests of a commit where they are blobs like others.
 func putImages(c Commit, put func(ref bundle.Ref, data []byte) error) error {
-	for _, a := range []*bundle.Artifact{c.Bundle, c.Channel} {
+	for _, a := range c.artifacts() {
 		if err := put(a.Descriptor.Ref(), a.Manifest); err != nil {
 			return err
 		}
@@ -200,8 +206,13 @@ func advance(index *bundle.Index, c Commit) ([]byte, error) {
 	if index == nil {
 		index = bundle.NewIndex()
 	}
-	if d, _ := index.Find(c.Channel.Descriptor.Tag()); d.Digest != c.Expect {
-		return nil, ErrConflict
+	if c.Head != nil {
+		if d, _ := index.Find(c.Head.Descriptor.Tag()); d.Digest != c.Expect {
+			return nil, ErrConflict
+		}
 	}
-	return index.With(c.Bundle.Descriptor).With(c.Channel.Descriptor).Trim(keepBundles).Encode()
+	for _, a := range c.artifacts() {
+		index = index.With(a.Descriptor)
+	}
+	return index.Trim(keepBundles).Encode()
 }

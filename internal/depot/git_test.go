@@ -42,7 +42,7 @@ func signed(t *testing.T, key *bundle.PrivateKey, version int64, data ...[]byte)
 	if c.Bundle, err = bundle.BundleArtifact(raw.Manifest); err != nil {
 		t.Fatal(err)
 	}
-	if c.Channel, err = bundle.ChannelArtifact(raw.Channel); err != nil {
+	if c.Head, err = bundle.ChannelArtifact(raw.Channel); err != nil {
 		t.Fatal(err)
 	}
 	return raw, c
@@ -122,7 +122,7 @@ func TestGitFetchesWhatIsNew(t *testing.T) {
 	if first < 800_000 {
 		t.Fatalf("the first fetch unpacked %d bytes only", first)
 	}
-	expect := c.Channel.Descriptor.Digest
+	expect := c.Head.Descriptor.Digest
 	raw, c = signed(t, key, 2, append(shared, []byte("[2]"))...)
 	c.Expect = expect
 	commit(t, writer, raw, c)

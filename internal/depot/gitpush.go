@@ -104,8 +104,9 @@ func (g *gitDepot) next(ctx context.Context, tip plumbing.Hash, c Commit) (plumb
 	}
 	objects := memory.NewStorage()
 	g.puts[indexName] = data
-	g.puts[blobName(c.Bundle.Descriptor.Digest)] = c.Bundle.Manifest
-	g.puts[blobName(c.Channel.Descriptor.Digest)] = c.Channel.Manifest
+	for _, a := range c.artifacts() {
+		g.puts[blobName(a.Descriptor.Digest)] = a.Manifest
+	}
 	for name, data := range g.puts {
 		blob, err := store(objects, plumbing.BlobObject, data)
 		if err != nil {

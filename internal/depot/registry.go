@@ -208,11 +208,16 @@ func (r *registry) Put(ctx context.Context, ref bundle.Ref, data []byte) error {
 // Commit tags the bundle, then the channel. A registry has no compare-and-swap: the tag is read right before and read
 // back right after, which leaves a window of one request. Serialise publishers of one environment, as pipelines do.
 func (r *registry) Commit(ctx context.Context, c Commit) error {
-	if err := r.push(ctx, c.Bundle); err != nil {
-		return err
+	if c.Bundle != nil {
+		if err := r.push(ctx, c.Bundle); err != nil {
+			return err
+		}
+	}
+	if c.Head == nil {
+		return nil
 	}
 	v := &registryView{registry: r}
-	tag := c.Channel.Descriptor.Tag()
+	tag := c.Head.Descriptor.Tag()
 	before, err := v.Tag(ctx, tag)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
@@ -220,14 +225,14 @@ func (r *registry) Commit(ctx context.Context, c Commit) error {
 	if before.Digest != c.Expect {
 		return ErrConflict
 	}
-	if err := r.push(ctx, c.Channel); err != nil {
+	if err := r.push(ctx, c.Head); err != nil {
 		return err
 	}
 	after, err := v.Tag(ctx, tag)
 	if err != nil {
 		return err
 	}
-	if after.Digest != c.Channel.Descriptor.Digest {
+	if after.Digest != c.Head.Descriptor.Digest {
 		return ErrConflict
 	}
 	return nil

@@ -24,7 +24,8 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		ManifestSchema, ChannelSchema, TrustSchema, manifestType, channelType, ArtifactType, ChannelArtifactType, manifestMediaType, channelMediaType,
+		ManifestSchema, ChannelSchema, ApprovalSchema, TrustSchema, manifestType, channelType, approvalType, ArtifactType, ChannelArtifactType,
+		ApprovalsArtifactType, manifestMediaType, channelMediaType, approvalMediaType,
 		shardMediaType, MediaTypeImageManifest, mediaTypeEmpty, annotationTag, annotationTitle, annotationEnvironment, LayoutFile,
 		pathPattern.String()[1 : len(pathPattern.String())-1], environmentPattern.String()[1 : len(environmentPattern.String())-1],
 	} {

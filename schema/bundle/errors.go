@@ -25,6 +25,8 @@ const (
 	VersionOlder      Reason = "version_older"      // older than the last activated
 	VersionFork       Reason = "version_fork"       // the version of the last activated, with other content
 	ChannelExpired    Reason = "channel_expired"    // past its expiresAt
+	ApprovalMalformed Reason = "approval_malformed" // signed, but not an approval
+	ApprovalExpired   Reason = "approval_expired"   // past its expiresAt
 	ManifestMismatch  Reason = "manifest_mismatch"  // not the manifest the channel names
 	RuntimeTooOld     Reason = "runtime_too_old"    // needs a newer gwrun
 	ShardMissing      Reason = "shard_missing"      // listed, not there

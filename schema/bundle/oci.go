@@ -14,9 +14,12 @@ import (
 const (
 	ArtifactType        = "application/vnd.suuupra.gateway.bundle.v1"
 	ChannelArtifactType = "application/vnd.suuupra.gateway.channel.v1"
-	manifestMediaType   = "application/vnd.suuupra.gateway.manifest.v1.dsse+json"
-	channelMediaType    = "application/vnd.suuupra.gateway.channel.v1.dsse+json"
-	shardMediaType      = "application/vnd.suuupra.gateway.shard.v1+json"
+	// ApprovalsArtifactType is that of the approvals for one environment, each a layer.
+	ApprovalsArtifactType = "application/vnd.suuupra.gateway.approvals.v1"
+	manifestMediaType     = "application/vnd.suuupra.gateway.manifest.v1.dsse+json"
+	channelMediaType      = "application/vnd.suuupra.gateway.channel.v1.dsse+json"
+	approvalMediaType     = "application/vnd.suuupra.gateway.approval.v1.dsse+json"
+	shardMediaType        = "application/vnd.suuupra.gateway.shard.v1+json"
 
 	MediaTypeImageManifest = "application/vnd.oci.image.manifest.v1+json"
 	MediaTypeImageIndex    = "application/vnd.oci.image.index.v1+json"
@@ -92,6 +95,9 @@ func ChannelEnvironment(tag string) (string, bool) {
 	return env, ok && IsEnvironment(env)
 }
 
+// ApprovalsTag is the tag of an environment's approvals.
+func ApprovalsTag(environment string) string { return "approvals-" + environment }
+
 // IsEnvironment reports whether name can be the name of an environment.
 func IsEnvironment(name string) bool { return environmentPattern.MatchString(name) }
 
@@ -135,6 +141,50 @@ func ChannelArtifact(envelope []byte) (*Artifact, error) {
 		return nil, err
 	}
 	return newArtifact(ChannelArtifactType, []Descriptor{describe(channelMediaType, envelope)}, ChannelTag(c.Environment), c.Environment)
+}
+
+// ApprovalsArtifact returns the artifact of the approvals for one environment: the envelopes are its layers, in the order given.
+func ApprovalsArtifact(environment string, envelopes [][]byte) (*Artifact, error) {
+	if len(envelopes) == 0 || len(envelopes) > MaxApprovals {
+		return nil, Refuse(TooLarge, "there are %d approvals, must be 1 to %d", len(envelopes), MaxApprovals)
+	}
+	layers := make([]Descriptor, 0, len(envelopes))
+	for _, data := range envelopes {
+		a, err := PeekApproval(data)
+		if err != nil {
+			return nil, err
+		}
+		if a.Environment != environment {
+			return nil, Refuse(WrongEnvironment, "the approval is for environment %q, this is %q", a.Environment, environment)
+		}
+		layers = append(layers, describe(approvalMediaType, data))
+	}
+	return newArtifact(ApprovalsArtifactType, layers, ApprovalsTag(environment), environment)
+}
+
+// ApprovalLayers reads the image manifest of approvals far enough to find them. It trusts nothing: compare with ApprovalsArtifact of
+// what it names.
+func ApprovalLayers(image []byte) ([]Ref, error) {
+	if len(image) > MaxImageManifest {
+		return nil, Refuse(TooLarge, "the image manifest has %d bytes, at most %d are allowed", len(image), MaxImageManifest)
+	}
+	var m imageManifest
+	if err := json.Unmarshal(image, &m); err != nil {
+		return nil, refuseFor(ArchiveMalformed, err, "image manifest")
+	}
+	if m.ArtifactType != ApprovalsArtifactType || len(m.Layers) == 0 || len(m.Layers) > MaxApprovals {
+		return nil, Refuse(ArchiveMalformed, "the image manifest is not one of 1 to %d approvals", MaxApprovals)
+	}
+	refs := make([]Ref, len(m.Layers))
+	for i, l := range m.Layers {
+		if refs[i] = l.Ref(); l.MediaType != approvalMediaType {
+			return nil, Refuse(ArchiveMalformed, "layer %d of the approvals is not one", i)
+		}
+		if err := refs[i].validate(MaxApproval); err != nil {
+			return nil, refuseFor(TooLarge, err, "approval %d", i)
+		}
+	}
+	return refs, nil
 }
 
 func describe(mediaType string, data []byte) Descriptor {
@@ -233,7 +283,7 @@ func (x *Index) validate() error {
 	}
 	tags := make(map[string]bool, len(x.Manifests))
 	for i, d := range x.Manifests {
-		if d.MediaType != MediaTypeImageManifest || d.ArtifactType != ArtifactType && d.ArtifactType != ChannelArtifactType {
+		if d.MediaType != MediaTypeImageManifest || !slices.Contains(artifactTypes, d.ArtifactType) {
 			return fmt.Errorf("entry %d is not a gateway artifact", i)
 		}
 		if !IsEnvironment(d.Environment()) {
@@ -281,11 +331,14 @@ func NewIndex(entries ...Descriptor) *Index {
 	return &Index{Manifests: append([]Descriptor{}, entries...), MediaType: MediaTypeImageIndex, SchemaVersion: 2}
 }
 
+// artifactTypes are what an index may hold, in the order in which it does.
+var artifactTypes = []string{ArtifactType, ChannelArtifactType, ApprovalsArtifactType}
+
 // With returns an index in which d takes the place of the entry with its tag: bundles move to the end of the bundles,
-// channels stand after all of them.
+// channels stand after all of them, and approvals last.
 func (x *Index) With(d Descriptor) *Index {
 	out := NewIndex()
-	for _, group := range []string{ArtifactType, ChannelArtifactType} {
+	for _, group := range artifactTypes {
 		for _, e := range x.Manifests {
 			if e.ArtifactType == group && e.Tag() != d.Tag() {
 				out.Manifests = append(out.Manifests, e)

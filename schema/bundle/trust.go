@@ -19,7 +19,13 @@ type Role string
 const (
 	RoleRelease Role = "release" // manifests: what may run
 	RoleChannel Role = "channel" // channels: which of them is current
+	// RoleApprover is for people: approvals of changes that a gate holds. How many a change needs is for the gate to say.
+	RoleApprover Role = "approver"
+	RoleAudit    Role = "audit" // footers of audit trails: what a gateway's operators did
 )
+
+// Roles are all roles.
+func Roles() []Role { return []Role{RoleRelease, RoleChannel, RoleApprover, RoleAudit} }
 
 // AnyEnvironment in a key's list stands for every environment.
 const AnyEnvironment = "*"
@@ -51,10 +57,13 @@ type Thresholds struct {
 }
 
 func (t Thresholds) of(r Role) int {
-	if r == RoleRelease {
+	switch r {
+	case RoleRelease:
 		return t.Release
+	case RoleChannel:
+		return t.Channel
 	}
-	return t.Channel
+	return 0 // each statement counts for itself
 }
 
 // Trust is a trust.json that has been checked. It is immutable.
@@ -89,6 +98,24 @@ func (f TrustFile) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode trust file: %w", err)
 	}
 	return append(out, '\n'), nil
+}
+
+// AddTrustKey returns a trust file with one key more. What the file says otherwise stays; it is indented anew.
+func AddTrustKey(data []byte, k TrustKey) ([]byte, error) {
+	if _, err := ParseTrust(data); err != nil {
+		return nil, err
+	}
+	var f TrustFile
+	if err := json.Unmarshal(data, &f); err != nil {
+		return nil, refuseFor(TrustInvalid, err, "trust file")
+	}
+	f.Keys = append(f.Keys, k)
+	out, err := f.Encode()
+	if err != nil {
+		return nil, err
+	}
+	_, err = ParseTrust(out)
+	return out, err
 }
 
 // ParseTrust reads a trust.json. It is strict: an unknown or repeated member, a key whose id is not its thumbprint, or a
@@ -180,8 +207,8 @@ func (k TrustKey) check() (PublicKey, error) {
 		return PublicKey{}, errors.New("roles and environments must not be empty; \"*\" stands for every environment")
 	}
 	for _, r := range k.Roles {
-		if r != RoleRelease && r != RoleChannel {
-			return PublicKey{}, fmt.Errorf("role %q is neither %q nor %q", r, RoleRelease, RoleChannel)
+		if !slices.Contains(Roles(), r) {
+			return PublicKey{}, fmt.Errorf("role %q is unknown, allowed are %v", r, Roles())
 		}
 	}
 	for _, e := range k.Environments {
