@@ -88,7 +88,8 @@ type Change struct {
 	OldPos diag.Pos `json:"oldPos,omitzero"`
 	NewPos diag.Pos `json:"newPos,omitzero"`
 
-	keys []string // the path in segments, on the side it is from
+	keys             []string // the path in segments, on the side it is from
+	oldNear, newNear bool     // whether the position is of the field, or of a part of the object around it
 }
 
 // Programs compares a, what is, with b, what would be. A nil program is one that is not there: everything is added, or
@@ -104,6 +105,11 @@ func Programs(a, b *ir.Program) *Report {
 
 // Empty reports whether the two programs are the same.
 func (r *Report) Empty() bool { return len(r.Objects) == 0 }
+
+// Same reports whether two comparisons found the same: what differs, what that does and what it risks.
+func (r *Report) Same(other *Report) bool {
+	return reflect.DeepEqual(r.Objects, other.Objects) && reflect.DeepEqual(r.Effects, other.Effects) && reflect.DeepEqual(r.Risks, other.Risks)
+}
 
 // Count counts the objects to which op happened.
 func (r *Report) Count(op Op) int {
@@ -198,16 +204,18 @@ func (d *differ) routes() {
 // of an object, not a field of it.
 func (d *differ) add(obj *Object, before, after map[string]any) bool {
 	w := walker{
-		before: func(keys []string, list bool) diag.Pos { return d.a.origin(obj.Kind, obj.idBefore(), keys, list) },
-		after:  func(keys []string, list bool) diag.Pos { return d.b.origin(obj.Kind, obj.ID, keys, list) },
+		before: func(keys []string, list bool) (diag.Pos, bool) {
+			return d.a.origin(obj.Kind, obj.idBefore(), keys, list)
+		},
+		after: func(keys []string, list bool) (diag.Pos, bool) { return d.b.origin(obj.Kind, obj.ID, keys, list) },
 	}
 	w.walk(nil, nil, orNil(before), orNil(after))
 	obj.Changes = w.out
 	if before != nil {
-		obj.OldPos = w.before(nil, false)
+		obj.OldPos, _ = w.before(nil, false)
 	}
 	if after != nil {
-		obj.Pos = w.after(nil, false)
+		obj.Pos, _ = w.after(nil, false)
 	}
 	switch {
 	case before == nil && after == nil:

@@ -104,6 +104,9 @@ func TestEveryFieldIsCompared(t *testing.T) {
 				} else {
 					leaf.v.Set(reflect.MakeSlice(leaf.v.Type(), 1, 1))
 				}
+			case reflect.Map:
+				leaf.v.Set(reflect.MakeMap(leaf.v.Type()))
+				leaf.v.SetMapIndex(reflect.ValueOf("added"), reflect.Zero(leaf.v.Type().Elem()))
 			default:
 				t.Fatalf("%s%s: a field of kind %s: teach this test, and see that the comparison takes it", what, leaf.path, leaf.v.Kind())
 			}
@@ -195,6 +198,12 @@ func lines(r *Report) []string {
 		}
 		for _, c := range o.Changes {
 			a, b := showBoth(c.Old, c.New)
+			if c.Old == nil {
+				a = "-"
+			}
+			if c.New == nil {
+				b = "-"
+			}
 			out = append(out, marks[c.Op]+" "+title(o)+": "+c.Path+" "+a+" -> "+b)
 		}
 	}

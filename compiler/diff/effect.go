@@ -16,7 +16,12 @@ type Effect struct {
 	OldRequests string `json:"oldRequests,omitempty"` // if the route took another class before
 	Before      string `json:"before"`
 	After       string `json:"after"`
+
+	facets []facet // what Before and After tell, apart; none for a route as a whole
 }
+
+// facet is one thing that differs in the way a route serves its requests.
+type facet struct{ name, before, after string } // no name: both speak for themselves
 
 // elsewhere is what happens to a request that a route does not take.
 const elsewhere = "another route, or 404"
@@ -39,7 +44,8 @@ func (d *differ) effect(x delta) []Effect {
 		if old := requests(&x.old.Match); old != e.Requests {
 			e.OldRequests = old
 		}
-		e.Before, e.After = facets(x)
+		e.facets = facets(x)
+		e.Before, e.After = sentence(e.facets)
 		if e.Before == "" && e.After == "" { // only the matcher differs
 			e.Before, e.After = whole(x.old), whole(x.new)
 		}
@@ -111,19 +117,17 @@ func authWords(r *ir.Route) string {
 	return "auth " + strings.Join(names, "+")
 }
 
-// facets says what differs in the way a route serves its requests, on both sides.
-func facets(x delta) (before, after string) {
-	var was, now []string
-	tell := func(a, b string) { was, now = append(was, a), append(now, b) }
+// facets says what differs in the way a route serves its requests.
+func facets(x delta) []facet {
+	var out []facet
 	if a, b := targetWords(x.old), targetWords(x.new); a != b {
-		tell(a, b)
+		out = append(out, facet{before: a, after: b})
 	}
 	auth := false
 	if a, b := authWords(x.old), authWords(x.new); a != b {
 		auth = true
-		tell(a, b)
+		out = append(out, facet{before: a, after: b})
 	}
-	more := 0
 	for i := range x.obj.Changes {
 		c := &x.obj.Changes[i]
 		switch {
@@ -133,27 +137,48 @@ func facets(x delta) (before, after string) {
 			continue
 		case auth && c.keys[0] == "policy" && len(c.keys) > 1 && classes[plain(c.keys[1])] == authenticate && c.Op != Changed:
 			continue
-		case len(was) == maxFacets:
-			more++
-			continue
+		case len(out) == maxFacets:
+			return append(out, facet{before: andMore, after: andMore})
 		}
-		name := strings.TrimPrefix(c.Path, "policy.")
 		a, b := showBoth(c.Old, c.New)
-		tell(name+" "+a, name+" "+b)
+		out = append(out, facet{strings.TrimPrefix(c.Path, "policy."), a, b})
 	}
-	if more > 0 {
-		was = append(was, "and more")
-		now = append(now, "and more")
+	return out
+}
+
+// andMore stands for the facets that are left out.
+const andMore = "and more"
+
+// sentence tells each side of the facets in one line.
+func sentence(facets []facet) (before, after string) {
+	was, now := make([]string, len(facets)), make([]string, len(facets))
+	for i, f := range facets {
+		was[i], now[i] = strings.TrimSpace(f.name+" "+f.before), strings.TrimSpace(f.name+" "+f.after)
 	}
 	return strings.Join(was, ", "), strings.Join(now, ", ")
 }
 
+func (f facet) String() string {
+	switch {
+	case f.before == f.after:
+		return f.after
+	case f.name == "":
+		return f.before + " -> " + f.after
+	}
+	return f.name + ": " + f.before + " -> " + f.after
+}
+
+// class names the requests, and those the route took before if they were others.
+func (e *Effect) class() string {
+	if e.OldRequests != "" {
+		return e.OldRequests + " => " + e.Requests
+	}
+	return e.Requests
+}
+
 // String is the effect in one line.
 func (e *Effect) String() string {
-	class := e.Requests
-	if e.OldRequests != "" {
-		class = e.OldRequests + " => " + e.Requests
-	}
+	class := e.class()
 	if e.Before == e.After {
 		return class + " : " + e.After
 	}

@@ -51,6 +51,7 @@ func TestEveryKind(t *testing.T) {
 		{"more skew", token + "} }", token + "clockSkewSeconds: 300 } }", "AUTH_WEAKENED clockSkewSeconds is 300"},
 		{"an audience more", `auth: { jwt: { issuer: i, audiences: [a], jwksUri: "https://id/k" } }`, `auth: { jwt: { issuer: i, audiences: [a, b], jwksUri: "https://id/k" } }`, "AUTH_WEAKENED audiences accepts b"},
 		{"an issuer more", `auth: { jwt: { issuers: [{ issuer: i, audience: a, jwksUri: "https://id/k" }] } }`, `auth: { jwt: { issuers: [{ issuer: i, audience: a, jwksUri: "https://id/k" }, { issuer: j, audience: a, jwksUri: "https://j/k" }] } }`, "AUTH_WEAKENED issuers accepts"},
+		{"more forgeries", token + "} }", token + "maxFailuresPerMinute: 6000 } }", "AUTH_WEAKENED maxFailuresPerMinute is 6000"},
 		{"apiKey is gone", "auth: { apiKey: {} }", "", "AUTH_REMOVED"},
 		{"a key's scope less", "auth: { apiKey: { requiredScopes: [a, b] } }", "auth: { apiKey: { requiredScopes: [a] } }", "AUTH_WEAKENED requiredScopes no longer holds b"},
 		{"more guesses", "auth: { apiKey: { maxFailuresPerMinute: 10 } }", "auth: { apiKey: { maxFailuresPerMinute: 1000 } }", "AUTH_WEAKENED maxFailuresPerMinute is 1000"},

@@ -15,7 +15,7 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	m := &markdown{}
 	m.add("**" + words(r.Summary()) + "**\n")
 	if r.Before.Environment != r.After.Environment {
-		m.add("\nEnvironment " + code(show(r.Before.name())) + " is compared with " + code(show(r.After.name())) + ".\n")
+		m.add("\nEnvironment " + code(Show(r.Before.name())) + " is compared with " + code(Show(r.After.name())) + ".\n")
 	}
 	risks := make([]string, len(r.Risks))
 	for i := range r.Risks {

@@ -41,6 +41,9 @@ const (
 	TLSDowngrade            Code = "TLS_DOWNGRADE"
 	TrustedProxiesWidened   Code = "TRUSTED_PROXIES_WIDENED"
 	AdminEnabled            Code = "ADMIN_ENABLED"
+	AdminWidened            Code = "ADMIN_WIDENED"
+	GatesLoosened           Code = "GATES_LOOSENED"
+	NoAuthLeft              Code = "NO_AUTH_LEFT"
 	PrivateAddressesAllowed Code = "PRIVATE_ADDRESSES_ALLOWED"
 	TLSWeakened             Code = "TLS_WEAKENED"
 	RetryWidened            Code = "RETRY_WIDENED"
@@ -69,7 +72,10 @@ func Codes() []Class {
 		{TLSWeakened, Security, "an encrypted connection is verified less, believes others, or takes an older version of TLS"},
 		{TrustedProxiesWidened, Security, "more addresses may say who the client is"},
 		{AdminEnabled, Security, "a part of the admin API is switched on"},
+		{AdminWidened, Security, "somebody may do more in the admin API, or somebody else may"},
 		{PrivateAddressesAllowed, Security, "an upstream may dial private and loopback addresses"},
+		{GatesLoosened, Security, "less is asked of changes before they go live"},
+		{NoAuthLeft, Security, "no route asks for a credential any more"},
 		{EmptyConfig, Availability, "no route is left"},
 		{RoutesRemovedMany, Availability, "more than a tenth of the routes is removed"},
 		{RouteRemoved, Availability, "requests a route took are answered by another route, or 404"},
@@ -121,21 +127,24 @@ func (d *differ) place(obj *Object, keys []string) diag.Pos {
 	path := joinKeys(keys)
 	for i := range obj.Changes {
 		if c := &obj.Changes[i]; c.Path == path {
-			if c.Op == Removed {
+			if c.Op == Removed || c.oldNear && !c.newNear { // the line is gone, and the default holds
 				return c.OldPos
 			}
 			return c.NewPos
 		}
 	}
 	if obj.Op == Removed {
-		return d.a.origin(obj.Kind, obj.idBefore(), keys, false)
+		pos, _ := d.a.origin(obj.Kind, obj.idBefore(), keys, false)
+		return pos
 	}
 	for i := range obj.Changes { // a policy that is gone as a whole has changes below its path only
 		if c := &obj.Changes[i]; c.Op == Removed && len(keys) > 0 && len(c.keys) > len(keys) && slices.Equal(c.keys[:len(keys)], keys) {
-			return d.a.origin(obj.Kind, obj.idBefore(), keys, false)
+			pos, _ := d.a.origin(obj.Kind, obj.idBefore(), keys, false)
+			return pos
 		}
 	}
-	return d.b.origin(obj.Kind, obj.ID, keys, false)
+	pos, _ := d.b.origin(obj.Kind, obj.ID, keys, false)
+	return pos
 }
 
 func severityOf(code Code) Severity {
@@ -162,6 +171,9 @@ func sortRisks(risks []Risk) {
 // programRisks looks at what no single object shows.
 func (d *differ) programRisks() {
 	before, after := len(d.a.routes), len(d.b.routes)
+	if after > 0 && d.a.guarded() > 0 && d.b.guarded() == 0 {
+		d.risk(NoAuthLeft, nil, nil, "no route asks for a credential any more, %d did", d.a.guarded())
+	}
 	removed := 0
 	for i := range d.objects {
 		if o := &d.objects[i]; o.Kind == Route && o.Op == Removed {

@@ -24,30 +24,10 @@ func (d *differ) gatewayRisks(old, new *ir.Gateway, obj *Object) {
 		d.risk(TrustedProxiesWidened, obj, []string{"trustedProxies"}, "%s may now say who the client is", someOf(more))
 	}
 	d.listenerRisks(old, new, obj)
+	d.gitOpsRisks(old.Rules(), new.Rules(), obj)
 	d.sheddingRisks(old.LoadShedding, new.LoadShedding, obj)
 	d.adminRisks(old.Admin, new.Admin, obj)
 	d.tracingRisks(old.Tracing.Endpoint, new.Tracing.Endpoint, obj)
-}
-
-// adminRisks looks at the switches. Without the API the others do nothing.
-func (d *differ) adminRisks(old, new ir.Admin, obj *Object) {
-	if !new.APIEnabled {
-		return
-	}
-	for _, s := range []struct {
-		name     string
-		old, new bool
-		what     string
-	}{
-		{"apiEnabled", old.APIEnabled, new.APIEnabled, "the admin API is served"},
-		{"hotReloadEnabled", old.APIEnabled && old.HotReloadEnabled, new.HotReloadEnabled, "the admin API may ask for a reload"},
-		{"secretsManagementEnabled", old.APIEnabled && old.SecretsManagementEnabled, new.SecretsManagementEnabled, "the admin API lists references to secrets"},
-		{"dashboardUiEnabled", old.APIEnabled && old.DashboardUIEnabled, new.DashboardUIEnabled, "the dashboard is served"},
-	} {
-		if s.new && !s.old {
-			d.risk(AdminEnabled, obj, []string{"admin", s.name}, "%s", s.what)
-		}
-	}
 }
 
 // tracingRisks looks at the collector: spans hold the addresses of users and the paths they ask for.
@@ -57,7 +37,7 @@ func (d *differ) tracingRisks(old, new string, obj *Object) {
 		d.risk(TLSDowngrade, obj, keys, "spans leave unencrypted, by http instead of https")
 	}
 	if h := hostOfURL(new); h != "" && public(h) && h != hostOfURL(old) {
-		d.risk(TargetExternal, obj, keys, "spans go to the public host %s", show(h))
+		d.risk(TargetExternal, obj, keys, "spans go to the public host %s", Show(h))
 	}
 }
 

@@ -26,7 +26,7 @@ func (d *differ) listenerRisks(old, new *ir.Gateway, obj *Object) {
 		case was.TLS != nil && now.TLS == nil:
 			d.risk(TLSDowngrade, obj, at("tls"), "the listener takes plain text, it spoke TLS")
 		case was.TLS != nil && older(now.TLS.MinVersion, was.TLS.MinVersion):
-			d.risk(TLSWeakened, obj, at("tls", "minVersion"), "TLS %s is accepted, it had to be %s", show(now.TLS.MinVersion), show(was.TLS.MinVersion))
+			d.risk(TLSWeakened, obj, at("tls", "minVersion"), "TLS %s is accepted, it had to be %s", Show(now.TLS.MinVersion), Show(was.TLS.MinVersion))
 		}
 		d.loosened(obj, limit{
 			keys: at("http2", "maxStreams"), what: "the number of streams of a connection",

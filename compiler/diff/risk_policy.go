@@ -93,11 +93,11 @@ func (d *differ) policyRisks(x delta) {
 func (d *differ) policyGone(obj *Object, kind string, keys []string) {
 	switch classOf(kind) {
 	case guard:
-		d.risk(AuthWeakened, obj, keys, "the protection %s is gone", show(kind))
+		d.risk(AuthWeakened, obj, keys, "the protection %s is gone", Show(kind))
 	case bound:
-		d.risk(LimitRemoved, obj, keys, "the limit %s is gone", show(kind))
+		d.risk(LimitRemoved, obj, keys, "the limit %s is gone", Show(kind))
 	case spend:
-		d.risk(LimitRemoved, obj, keys, "the bound on spending %s is gone", show(kind)).Severity = Cost
+		d.risk(LimitRemoved, obj, keys, "the bound on spending %s is gone", Show(kind)).Severity = Cost
 	}
 }
 
@@ -178,7 +178,7 @@ func (w *weigher) plainValue(keys []string, old, new any) {
 	was, _ := old.(string)
 	now, _ := new.(string)
 	if downgraded(was, now) {
-		w.d.risk(TLSDowngrade, w.obj, keys, "%s is asked by http instead of https", show(hostOfURL(now)))
+		w.d.risk(TLSDowngrade, w.obj, keys, "%s is asked by http instead of https", Show(hostOfURL(now)))
 	}
 	ol, ok := old.([]any)
 	nl, isList := new.([]any)
@@ -251,7 +251,7 @@ func (w *weigher) judge(s sense, keys []string, old, new any) {
 	case strength:
 		a, b := strengthOf(old), strengthOf(new)
 		if a >= 0 && b >= 0 && b < a {
-			w.weaker(keys, "%s is %s, it was %s", name, show(new), show(old))
+			w.weaker(keys, "%s is %s, it was %s", name, Show(new), Show(old))
 		}
 	}
 }

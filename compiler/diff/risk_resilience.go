@@ -20,7 +20,7 @@ func (d *differ) forwardRisks(x delta) {
 	d.breakerRisks(x.obj, was.Breaker, now.Breaker)
 	if now.Priority > was.Priority {
 		d.risk(PriorityRaised, x.obj, []string{"policy", "loadShedding", "priority"},
-			"requests have priority %s, they had %s", show(priorities[now.Priority]), show(priorities[was.Priority]))
+			"requests have priority %s, they had %s", Show(priorities[now.Priority]), Show(priorities[was.Priority]))
 	}
 }
 
@@ -38,10 +38,10 @@ func (d *differ) retryRisks(obj *Object, old, new *ir.Retry) {
 		widened(at("attempts"), "requests are repeated up to %d times, it was %d", new.Attempts, old.Attempts)
 	}
 	if more := without(new.On, old.On); len(more) > 0 {
-		widened(at("on"), "requests are repeated on %s as well", show(anys(more)))
+		widened(at("on"), "requests are repeated on %s as well", Show(anys(more)))
 	}
 	if more := without(new.Methods, old.Methods); len(more) > 0 {
-		widened(at("methods"), "%s is repeated as well", show(anys(more)))
+		widened(at("methods"), "%s is repeated as well", Show(anys(more)))
 	}
 	for _, n := range []struct {
 		field    string
@@ -121,15 +121,15 @@ func (d *differ) tlsRisks(obj *Object, below []string, old, new *ir.Upstream) {
 	}
 	switch {
 	case was.CA != "" && now.CA == "":
-		d.risk(TLSWeakened, obj, at("ca"), "whoever the system believes may sign the servers' certificates, it had to be %s", show(was.CA))
+		d.risk(TLSWeakened, obj, at("ca"), "whoever the system believes may sign the servers' certificates, it had to be %s", Show(was.CA))
 	case was.CA != "" && now.CA != was.CA:
-		d.risk(TLSWeakened, obj, at("ca"), "%s may sign the servers' certificates, it had to be %s", show(now.CA), show(was.CA))
+		d.risk(TLSWeakened, obj, at("ca"), "%s may sign the servers' certificates, it had to be %s", Show(now.CA), Show(was.CA))
 	}
 	if was.SNI != "" && now.SNI != was.SNI {
-		d.risk(TLSWeakened, obj, at("sni"), "the servers' certificates are verified for another name than %s", show(was.SNI))
+		d.risk(TLSWeakened, obj, at("sni"), "the servers' certificates are verified for another name than %s", Show(was.SNI))
 	}
 	if older(now.MinVersion, was.MinVersion) && was.MinVersion > oldestTLS {
-		d.risk(TLSWeakened, obj, at("minVersion"), "TLS %s is accepted, it had to be %s", show(max(now.MinVersion, oldestTLS)), show(was.MinVersion))
+		d.risk(TLSWeakened, obj, at("minVersion"), "TLS %s is accepted, it had to be %s", Show(max(now.MinVersion, oldestTLS)), Show(was.MinVersion))
 	}
 }
 

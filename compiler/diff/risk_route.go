@@ -17,7 +17,7 @@ func (d *differ) routeRisks(x delta) {
 		if len(mechanisms(x.new)) == 0 {
 			d.risk(PublicRouteAdded, x.obj, nil, "%s needs no credential", requests(&x.new.Match))
 			if from, request := d.carvedOut(&x.new.Match); from != nil {
-				d.risk(AuthRemoved, x.obj, nil, "%s was taken by route %s, which asks for a credential, and needs none any more", request, show(from.ID))
+				d.risk(AuthRemoved, x.obj, nil, "%s was taken by route %s, which asks for a credential, and needs none any more", request, Show(from.ID))
 			}
 		}
 		d.targetRisks(x)
@@ -53,9 +53,9 @@ func (d *differ) matchRisks(x delta) {
 	switch more := without(now.Methods, was.Methods); {
 	case len(was.Methods) == 0:
 	case len(now.Methods) == 0:
-		d.risk(MethodsWidened, x.obj, []string{"matcher", "methods"}, "the route takes any method, it took %s", show(anys(was.Methods)))
+		d.risk(MethodsWidened, x.obj, []string{"matcher", "methods"}, "the route takes any method, it took %s", Show(anys(was.Methods)))
 	case len(more) > 0:
-		d.risk(MethodsWidened, x.obj, []string{"matcher", "methods"}, "the route takes %s as well", show(anys(more)))
+		d.risk(MethodsWidened, x.obj, []string{"matcher", "methods"}, "the route takes %s as well", Show(anys(more)))
 	}
 	d.conditions(x, "headers", "header", was.Headers, now.Headers)
 	d.conditions(x, "query", "query parameter", was.Query, now.Query)
@@ -68,9 +68,9 @@ func (d *differ) conditions(x delta, field, what string, was, now []ir.Pair) {
 		i := slices.IndexFunc(now, func(n ir.Pair) bool { return n.Name == c.Name })
 		switch {
 		case i < 0:
-			d.risk(MatchWidened, x.obj, keys, "the %s %s is not asked for any more", what, show(c.Name))
+			d.risk(MatchWidened, x.obj, keys, "the %s %s is not asked for any more", what, Show(c.Name))
 		case now[i].Value == "*" && c.Value != "*":
-			d.risk(MatchWidened, x.obj, keys, "the %s %s may have any value, it had to be %s", what, show(c.Name), show(c.Value))
+			d.risk(MatchWidened, x.obj, keys, "the %s %s may have any value, it had to be %s", what, Show(c.Name), Show(c.Value))
 		}
 	}
 }
@@ -90,7 +90,7 @@ func hostWords(h string) string {
 	if h == "" {
 		return "any host"
 	}
-	return show(h)
+	return Show(h)
 }
 
 // pathWidened says in what way a path takes more than before, or "". It compares the patterns, not the paths a route wins
@@ -105,23 +105,23 @@ func pathWidened(was, now *ir.Match) string {
 		if old == "" {
 			old = was.Path
 		}
-		return strings.Replace(opaque, "%s", show(old), 1)
+		return strings.Replace(opaque, "%s", Show(old), 1)
 	}
 	n := segments(now.Path)
 	if was.PathRegex != "" {
 		if re, err := regexp.Compile(`^(?:` + was.PathRegex + `)$`); err == nil && n.literal() && re.MatchString(now.Path) {
 			return ""
 		}
-		return "the route takes " + show(now.Path) + ", which need not match " + show(was.PathRegex)
+		return "the route takes " + Show(now.Path) + ", which need not match " + Show(was.PathRegex)
 	}
 	o := segments(was.Path)
 	switch {
 	case o.subtree && n.subtree && len(n.parts) < len(o.parts):
-		return "the prefix is shorter, " + show(now.Path) + " instead of " + show(was.Path)
+		return "the prefix is shorter, " + Show(now.Path) + " instead of " + Show(was.Path)
 	case !o.subtree && n.subtree:
-		return "the route takes everything under " + show(now.Path) + ", it took " + show(was.Path) + " only"
+		return "the route takes everything under " + Show(now.Path) + ", it took " + Show(was.Path) + " only"
 	case n.covers(o) && !o.covers(n):
-		return "the route takes " + show(now.Path) + ", which holds " + show(was.Path) + " and more"
+		return "the route takes " + Show(now.Path) + ", which holds " + Show(was.Path) + " and more"
 	}
 	return ""
 }

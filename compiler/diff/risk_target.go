@@ -16,7 +16,7 @@ func (d *differ) upstreamRisks(old, new *ir.Upstream, obj *Object) {
 	if old == nil {
 		d.tlsRisks(obj, nil, nil, new)
 		if new.PrivateAddresses && new.Tenant != "" {
-			d.risk(PrivateAddressesAllowed, obj, []string{"privateAddresses"}, "an upstream of tenant %s may dial private addresses", show(new.Tenant))
+			d.risk(PrivateAddressesAllowed, obj, []string{"privateAddresses"}, "an upstream of tenant %s may dial private addresses", Show(new.Tenant))
 		}
 		return
 	}
@@ -130,7 +130,7 @@ func (d *differ) planURLs(x delta) {
 			continue
 		}
 		if h := hostOfURL(now); h != "" && h != hostOfURL(was) && public(h) {
-			d.risk(TargetExternal, x.obj, c.keys, "requests go to the public host %s", show(h))
+			d.risk(TargetExternal, x.obj, c.keys, "requests go to the public host %s", Show(h))
 		}
 	}
 }

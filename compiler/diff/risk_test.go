@@ -232,11 +232,6 @@ func targetCases() []riskCase {
 		{"two halves joined", TrustedProxiesWidened, gateway(func(g *ir.Gateway) { g.TrustedProxies = []string{"10.0.0.0/8"} }), "", nil},
 		{"narrower", TrustedProxiesWidened, gateway(func(g *ir.Gateway) { g.TrustedProxies = []string{"10.1.0.0/16"} }), "", nil},
 
-		{"api", AdminEnabled, gateway(func(g *ir.Gateway) { g.Admin.APIEnabled = true }), "security gateway admin.apiEnabled", nil},
-		{"secrets", AdminEnabled, gateway(func(g *ir.Gateway) { g.Admin = ir.Admin{APIEnabled: true, SecretsManagementEnabled: true} }), "security gateway admin.secretsManagementEnabled", gateway(func(g *ir.Gateway) { g.Admin.APIEnabled = true })},
-		{"secrets without the api", AdminEnabled, gateway(func(g *ir.Gateway) { g.Admin.SecretsManagementEnabled = true }), "", nil},
-		{"api switched off", AdminEnabled, unchanged, "", gateway(func(g *ir.Gateway) { g.Admin.APIEnabled = true })},
-
 		{"upstream", PrivateAddressesAllowed, onUpstream("users", func(u *ir.Upstream) { u.PrivateAddresses = true }), "security upstream users privateAddresses", nil},
 		{"upstream forbids them", PrivateAddressesAllowed, unchanged, "", onUpstream("users", func(u *ir.Upstream) { u.PrivateAddresses = true })},
 		{"new upstream of a tenant", PrivateAddressesAllowed, withUpstream(ir.Upstream{ID: "t", Tenant: "acme", PrivateAddresses: true}), "security upstream t privateAddresses", nil},
@@ -248,7 +243,7 @@ func targetCases() []riskCase {
 // TestRisks holds for each code a change that has it and a neighbour that has not.
 func TestRisks(t *testing.T) {
 	seen := map[Code][2]bool{}
-	for _, cases := range [][]riskCase{authCases(), routeCases(), limitCases(), targetCases(), resilienceCases(), listenerCases()} {
+	for _, cases := range [][]riskCase{authCases(), routeCases(), limitCases(), targetCases(), resilienceCases(), listenerCases(), gitOpsCases(), adminCases()} {
 		for _, c := range cases {
 			t.Run(string(c.code)+"/"+c.name, func(t *testing.T) {
 				var before []func(*ir.Program)

@@ -18,9 +18,16 @@ import (
 // maxShown bounds a value in a report for people, in runes.
 const maxShown = 160
 
-// show renders a value for people.
-func show(v any) string {
+// Show renders a value, as encoding/json decodes it, for people: without needless quotes, and cut if it is long.
+func Show(v any) string {
 	s := render(v)
+	if list, ok := v.([]any); ok && utf8.RuneCountInString(s) > maxShown {
+		shown := make([]string, len(list))
+		for i, e := range list {
+			shown[i] = render(e)
+		}
+		s = "[" + some(shown) + "]"
+	}
 	if utf8.RuneCountInString(s) > maxShown {
 		s = cut(s, 0)
 	}
@@ -32,6 +39,9 @@ func showBoth(old, new any) (string, string) {
 	a, b := render(old), render(new)
 	if utf8.RuneCountInString(a) <= maxShown && utf8.RuneCountInString(b) <= maxShown {
 		return a, b
+	}
+	if old == nil || new == nil {
+		return Show(old), Show(new)
 	}
 	if ol, ok := old.([]any); ok {
 		if nl, ok := new.([]any); ok {
@@ -88,7 +98,7 @@ func cut(s string, at int) string {
 func render(v any) string {
 	switch v := v.(type) {
 	case nil:
-		return "-"
+		return "not set"
 	case bool:
 		return strconv.FormatBool(v)
 	case json.Number:
@@ -116,7 +126,7 @@ func render(v any) string {
 
 // ambiguous reports whether a string would be taken for another kind of value without quotes.
 func ambiguous(s string) bool {
-	return s == "-" || s == "true" || s == "false" || s == "null" || json.Valid([]byte(s))
+	return s == "true" || s == "false" || s == "null" || json.Valid([]byte(s))
 }
 
 // bare writes a plain word as it is and quotes anything else.
@@ -136,7 +146,7 @@ func bare(s string) string {
 func someOf(list []string) string {
 	out := make([]string, len(list))
 	for i, s := range slices.Sorted(slices.Values(list)) {
-		out[i] = show(s)
+		out[i] = Show(s)
 	}
 	return some(out)
 }
@@ -171,16 +181,12 @@ func (r *Report) Summary() string {
 	}
 	var risks []string
 	for _, s := range []Severity{Security, Availability, Cost, Notice} {
-		n := r.RisksOf(s)
 		noun := string(s) + " risk"
 		if s == Notice {
 			noun = "notice"
 		}
-		switch {
-		case n == 1:
-			risks = append(risks, "1 "+noun)
-		case n > 1:
-			risks = append(risks, fmt.Sprintf("%d %ss", n, noun))
+		if n := r.RisksOf(s); n > 0 {
+			risks = append(risks, count(n, noun))
 		}
 	}
 	if len(risks) == 0 {

@@ -74,11 +74,23 @@ func (s *side) summary() Side {
 	return out
 }
 
+// guarded counts the routes that ask for a credential.
+func (s *side) guarded() int {
+	n := 0
+	for _, r := range s.routes {
+		if len(mechanisms(r)) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // origin says who set a value: the place of the value itself, or of the nearest thing around it that has one. The zero
-// position says that nobody knows.
-func (s *side) origin(k Kind, id string, keys []string, list bool) diag.Pos {
+// position says that nobody knows. It is near unless it is the object's, or that of a whole section of it: where an object begins,
+// nobody wrote a default.
+func (s *side) origin(k Kind, id string, keys []string, list bool) (pos diag.Pos, near bool) {
 	if len(s.origins) == 0 {
-		return diag.Pos{}
+		return diag.Pos{}, false
 	}
 	root := string(k)
 	if k != Gateway {
@@ -87,16 +99,16 @@ func (s *side) origin(k Kind, id string, keys []string, list bool) diag.Pos {
 	for n := len(keys); n > 0; n-- {
 		at := root + "/" + joinKeys(keys[:n])
 		if p, ok := s.origins[at]; ok {
-			return p
+			return p, n == len(keys) || n > 1
 		}
 		if p, ok := s.origins[at+"[0]"]; ok && list && n == len(keys) {
-			return p
+			return p, true
 		}
 	}
 	if p, ok := s.origins[root]; ok {
-		return p
+		return p, false
 	}
-	return s.origins[root+"/"]
+	return s.origins[root+"/"], false
 }
 
 // joinKeys spells a path: names with dots between them, and in brackets what stands in a list.

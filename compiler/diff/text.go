@@ -23,27 +23,22 @@ const maxColumn = 44
 
 var marks = map[Op]string{Added: "+", Removed: "-", Changed: "~", Renamed: "~"}
 
-// WriteText writes the report for a terminal or a plain comment: the objects with what changed in them, what that does to
-// requests, the risks, and the summary as the last line.
+// WriteText writes the report for a terminal or a plain comment: the risks first, what changes for requests, the objects with what
+// changed in them, and the summary as the last line. What a line changes on several routes is said once.
 func (r *Report) WriteText(w io.Writer, colour bool) error {
 	t := &textWriter{w: bufio.NewWriter(w), colour: colour}
 	if r.Before.Environment != r.After.Environment {
-		t.line("environment %s -> %s", show(r.Before.name()), show(r.After.name()))
+		t.line("environment %s -> %s", Show(r.Before.name()), Show(r.After.name()))
 		t.line("")
 	}
-	for i := range r.Objects {
-		t.object(&r.Objects[i])
+	risks, blocks := r.riskGroups(), r.blocks()
+	t.risks(risks)
+	t.effects(r.effectGroups())
+	for i := range blocks {
+		t.block(&blocks[i])
 		t.line("")
 	}
-	if len(r.Effects) > 0 {
-		t.line("requests")
-		for i := range r.Effects {
-			t.line("  %s", r.Effects[i].String())
-		}
-		t.line("")
-	}
-	t.risks(r.Risks)
-	t.line("%s", r.Summary())
+	t.line("%s%s", r.Summary(), r.grouping(len(blocks), len(risks)))
 	return t.w.Flush()
 }
 
@@ -68,28 +63,27 @@ func (t *textWriter) mark(op Op) string {
 	return t.paint(map[Op]string{Added: green, Removed: red, Changed: yellow, Renamed: yellow}[op], marks[op])
 }
 
-func (t *textWriter) object(o *Object) {
-	pos := o.Pos
-	if o.Op == Removed {
-		pos = o.OldPos
-	}
-	t.line("%s %s%s%s", t.mark(o.Op), title(o), usedBy(o), at(pos))
+func (t *textWriter) block(b *block) {
+	t.line("%s %s", t.mark(b.objects[0].Op), b.title())
 	wide, wideOld := 0, 0
 	type row struct{ mark, path, old, new string }
-	rows := make([]row, len(o.Changes))
-	for i := range o.Changes {
-		c := &o.Changes[i]
+	rows := make([]row, len(b.changes))
+	for i := range b.changes {
+		c := &b.changes[i]
 		rows[i] = row{mark: t.mark(c.Op), path: c.Path}
-		a, b := showBoth(c.Old, c.New)
-		a, b = a+at(c.OldPos), b+at(c.NewPos)
+		old, new := showBoth(c.Old, c.New)
+		if c.setOld() != c.setNew() {
+			old += at(c.setOld())
+		}
+		new += at(c.setNew())
 		switch c.Op {
 		case Added:
-			rows[i].new = b
+			rows[i].new = new
 		case Removed:
-			rows[i].new = a
+			rows[i].new = old
 		default:
-			rows[i].old, rows[i].new = a, b
-			wideOld = widen(wideOld, a)
+			rows[i].old, rows[i].new = old, new
+			wideOld = widen(wideOld, old)
 		}
 		wide = widen(wide, c.Path)
 	}
@@ -102,23 +96,54 @@ func (t *textWriter) object(o *Object) {
 	}
 }
 
-func (t *textWriter) risks(risks []Risk) {
-	if len(risks) == 0 {
+// effects tells what changes for requests: on one line if it is one thing, else with a line for each.
+func (t *textWriter) effects(groups [][]*Effect) {
+	if len(groups) == 0 {
+		return
+	}
+	t.line("requests")
+	for _, g := range groups {
+		classes := make([]string, len(g))
+		for i, e := range g {
+			classes[i] = e.class()
+		}
+		switch e := g[0]; len(e.facets) {
+		case 0:
+			t.line("  %s", e.String())
+		case 1:
+			t.line("  %s : %s", some(classes), e.facets[0])
+		default:
+			t.line("  %s", some(classes))
+			for _, f := range e.facets {
+				t.line("      %s", f)
+			}
+		}
+	}
+	t.line("")
+}
+
+func (t *textWriter) risks(groups [][]*Risk) {
+	if len(groups) == 0 {
 		return
 	}
 	wideSeverity, wideCode := 0, 0
-	for i := range risks {
-		wideSeverity = max(wideSeverity, len(risks[i].Severity))
-		wideCode = max(wideCode, len(risks[i].Code))
+	for _, g := range groups {
+		wideSeverity = max(wideSeverity, len(g[0].Severity))
+		wideCode = max(wideCode, len(g[0].Code))
 	}
 	t.line("risks")
-	for i := range risks {
-		k := &risks[i]
+	for _, g := range groups {
+		k := g[0]
+		about, on := subject(k), ""
+		if len(g) > 1 {
+			about, on = k.Path+": ", " on "+routesOf(g, func(k *Risk) string { return k.ID })
+			about = strings.TrimPrefix(about, ": ")
+		}
 		colour := yellow
 		if k.Severity == Security {
 			colour = red
 		}
-		t.line("  %s  %s  %s%s%s", t.paint(colour, pad(string(k.Severity), wideSeverity)), pad(string(k.Code), wideCode), subject(k), k.Message, at(k.Pos))
+		t.line("  %s  %s  %s%s%s%s", t.paint(colour, pad(string(k.Severity), wideSeverity)), pad(string(k.Code), wideCode), about, k.Message, at(k.Pos), on)
 	}
 	t.line("")
 }

@@ -12,7 +12,7 @@ import (
 // walker compares two trees and notes where they part. Paths are kept for both sides, as the place of an element in a
 // list may differ.
 type walker struct {
-	before, after func(keys []string, list bool) diag.Pos
+	before, after func(keys []string, list bool) (diag.Pos, bool)
 	out           []Change
 }
 
@@ -100,11 +100,11 @@ func (w *walker) note(oldKeys, newKeys []string, old, new any) {
 	c.Path = joinKeys(c.keys)
 	if old != nil {
 		_, list := old.([]any)
-		c.OldPos = w.before(oldKeys, list)
+		c.OldPos, c.oldNear = w.before(oldKeys, list)
 	}
 	if new != nil {
 		_, list := new.([]any)
-		c.NewPos = w.after(newKeys, list)
+		c.NewPos, c.newNear = w.after(newKeys, list)
 	}
 	w.out = append(w.out, c)
 }

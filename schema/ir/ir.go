@@ -34,6 +34,8 @@ type Gateway struct {
 	Tracing        Tracing    `json:"tracing"`
 	// LoadShedding is nil where it is switched off.
 	LoadShedding *LoadShedding `json:"loadShedding,omitempty"`
+	// GitOps is nil where nothing but DefaultGitOps is asked for.
+	GitOps *GitOps `json:"gitops,omitempty"`
 }
 
 // Listener is one address the gateway serves on.
@@ -86,14 +88,6 @@ type Timeouts struct {
 type AccessLog struct {
 	Enabled bool   `json:"enabled"`
 	Format  string `json:"format"` // "json" or "text"
-}
-
-// Admin holds the switches of the admin API. While APIEnabled is false every /admin path answers 404.
-type Admin struct {
-	APIEnabled               bool `json:"apiEnabled"`
-	HotReloadEnabled         bool `json:"hotReloadEnabled"`         // POST /admin/reload asks for a poll
-	SecretsManagementEnabled bool `json:"secretsManagementEnabled"` // GET /admin/secrets lists references, never values
-	DashboardUIEnabled       bool `json:"dashboardUiEnabled"`       // GET /admin/ui
 }
 
 // Tracing configures OpenTelemetry export over OTLP/HTTP. No endpoint means no spans; W3C context is forwarded either way.

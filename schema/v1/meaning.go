@@ -53,6 +53,14 @@ func (w *walker) meaning(s *shape.Shape, n *schema.Node, where *loc) bool {
 		w.statusRange(n, where)
 	case "headerName":
 		w.headerName(n, where)
+	case "date":
+		if _, err := time.Parse(time.DateOnly, n.Str); err != nil {
+			w.malformed(s, n, where)
+		}
+	case "timeZone":
+		if _, err := time.LoadLocation(n.Str); err != nil || n.Str == "Local" { // Local is another one on each machine
+			w.malformed(s, n, where)
+		}
 	}
 	return w.diags.Len() == before
 }

@@ -14,6 +14,13 @@ import (
 
 // secretRef wants a path in its one spelling: a grant names a reference letter by letter, and "/a/../b" would slip past it.
 func (w *walker) secretRef(n *schema.Node, where *loc) {
+	if IsOwnSecret(n.Str) {
+		d := at("GW2191", n, where, "%s is %s, but variables that begin with %s hold the gateway's own secrets, which nothing in the repository may use",
+			where.short(), n.Str, ownVariables)
+		d.Hint = "give the variable another name"
+		w.diags.Add(d)
+		return
+	}
 	file, ok := strings.CutPrefix(n.Str, "file:")
 	if !ok || path.Clean(file) == file {
 		return

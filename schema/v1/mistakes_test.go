@@ -110,6 +110,7 @@ func mistakes() []mistake {
 		{"a relative file", "Upstream", upstream("tls: { ca: file:ca.pem }")},
 		{"a file by a detour", "Upstream", upstream("tls: { ca: file:/etc/../etc/ca.pem }")},
 		{"a variable that cannot be", "Upstream", upstream("tls: { ca: env:CA-PEM, cert: \"env:\" }")},
+		{"variables of the gateway's own", "Upstream", upstream("tls: { ca: env:GWRUN_ADMIN_TOKEN, cert: env:gwrun_x, key: env:MY_GWRUN_KEY }")},
 		{"an empty reference", "Upstream", upstream("tls:\n  ca:\n  cert: \"\"")},
 		{"a version of TLS that is a number", "Upstream", upstream("tls: { minVersion: 1.3 }")},
 		{"a version of TLS that is too old", "Upstream", upstream("tls: { minVersion: \"1.1\" }")},

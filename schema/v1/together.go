@@ -19,7 +19,14 @@ func (w *walker) together(def string, n *schema.Node, where *loc) bool {
 	case "Target":
 		w.oneOf(n, where, "a target of type http needs url or upstream", "url", "upstream")
 	case "Gateway":
-		w.distinctListeners(n.Get("listeners"), &loc{up: where, name: "listeners", index: -1})
+		w.distinct("listeners", n.Get("listeners"), &loc{up: where, name: "listeners", index: -1}, "id", "address")
+	case "Admin":
+		w.distinct("users", n.Get("users"), &loc{up: where, name: "users", index: -1}, "name")
+		w.distinct("roles", n.Get("roles"), &loc{up: where, name: "roles", index: -1}, "id")
+	case "GitOps":
+		for _, field := range []string{"gates", "windows", "webhooks"} {
+			w.distinct(field, n.Get(field), &loc{up: where, name: field, index: -1}, "id")
+		}
 	case "Upstream":
 		w.oneOf(n, where, where.object(def, n)+" needs targets or discovery", "targets", "discovery")
 	case "Discovery":
@@ -82,11 +89,12 @@ func (w *walker) boundPercent(n *schema.Node, where *loc) {
 	}
 }
 
-func (w *walker) distinctListeners(list *schema.Node, where *loc) {
+// distinct refuses two items of a list that share what names them.
+func (w *walker) distinct(what string, list *schema.Node, where *loc, fields ...string) {
 	if list == nil || list.Kind != schema.List {
 		return
 	}
-	for _, field := range []string{"id", "address"} {
+	for _, field := range fields {
 		seen := map[string]*schema.Node{}
 		for i, item := range list.Items {
 			v := item.Get(field)
@@ -94,7 +102,7 @@ func (w *walker) distinctListeners(list *schema.Node, where *loc) {
 				continue
 			}
 			if first := seen[v.Str]; first != nil {
-				d := at("GW2131", v, &loc{up: &loc{up: where, index: i}, name: field, index: -1}, "two listeners have the %s %s", field, shown(v))
+				d := at("GW2131", v, &loc{up: &loc{up: where, index: i}, name: field, index: -1}, "two %s have the %s %s", what, field, shown(v))
 				d.Notes = []diag.Note{{Pos: first.Pos, Message: "the other one is here"}}
 				w.diags.Add(d)
 				continue

@@ -2,6 +2,104 @@
 
 package v1
 
+// Admin: the admin API: what of it is served, and to whom. While apiEnabled is false every /admin path answers 404. Beside those named here, whoever holds GWRUN_ADMIN_TOKEN may do everything.
+type Admin struct {
+	// Serve the admin API. Default: false.
+	APIEnabled bool `json:"apiEnabled,omitempty"`
+	// Let POST /admin/reload ask for a poll of the source. Default: false.
+	HotReloadEnabled bool `json:"hotReloadEnabled,omitempty"`
+	// Let GET /admin/secrets list references to secrets. Values are never shown. Default: false.
+	SecretsManagementEnabled bool `json:"secretsManagementEnabled,omitempty"`
+	// Serve the dashboard under /admin/ui. Default: false.
+	DashboardUIEnabled bool `json:"dashboardUiEnabled,omitempty"`
+	// Names by which the admin API is asked for; addresses and localhost are always among them. A request for any other name is refused, so that no page of somebody else's reaches it by a name that he points here (DNS rebinding). Absent: any name.
+	Hosts []string `json:"hosts,omitempty"`
+	// People who log in with a password.
+	Users []AdminUser `json:"users,omitempty"`
+	// Roles beside the built-in ones: viewer, operator and super-admin.
+	Roles []AdminRole `json:"roles,omitempty"`
+	// How long people stay logged in.
+	Sessions *AdminSessions `json:"sessions,omitempty"`
+	// An identity provider whose tokens let people and pipelines in. Nil: none.
+	Oidc *AdminOIDC `json:"oidc,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Admin) ApplyDefaults() {
+	if t.Sessions == nil {
+		t.Sessions = &AdminSessions{}
+	}
+	t.Sessions.ApplyDefaults()
+	if t.Oidc != nil {
+		t.Oidc.ApplyDefaults()
+	}
+}
+
+// AdminUser: somebody who logs in with a password.
+type AdminUser struct {
+	// The name to log in with.
+	Name string `json:"name"`
+	// The Argon2id hash of the password, as gwctl login --hash-password prints it. A new hash ends the sessions of the user.
+	PasswordHash string `json:"passwordHash"`
+	// What the user may do: everything that any of these roles permits.
+	Roles []string `json:"roles"`
+}
+
+// AdminRole: a role: a name for permissions.
+type AdminRole struct {
+	// Name of the role.
+	ID string `json:"id"`
+	// Roles whose permissions this one has too.
+	Inherits []string `json:"inherits,omitempty"`
+	// What it permits: resource:action, where either may be "*" for all. docs/admin.md lists them.
+	Permissions []string `json:"permissions,omitempty"`
+}
+
+// AdminSessions: how long people stay logged in.
+type AdminSessions struct {
+	// How long an access token is good before it has to be refreshed, up to an hour. Whoever is shut out is out at once all the same. Default: 10m.
+	Lifetime *Duration `json:"lifetime,omitempty"`
+	// How long after a login a session ends, however often it was refreshed. Default: 12h.
+	RefreshLifetime *Duration `json:"refreshLifetime,omitempty"`
+	// Sessions that one user may have at a time. One more ends the oldest. Default: 5.
+	MaxPerUser *int64 `json:"maxPerUser,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *AdminSessions) ApplyDefaults() {
+	if t.Lifetime == nil {
+		t.Lifetime = new(Duration(600000))
+	}
+	if t.RefreshLifetime == nil {
+		t.RefreshLifetime = new(Duration(43200000))
+	}
+	if t.MaxPerUser == nil {
+		t.MaxPerUser = new(int64(5))
+	}
+}
+
+// AdminOIDC: tokens of an identity provider (OpenID Connect), in place of a login. A token without a role that roleMap knows may do nothing.
+type AdminOIDC struct {
+	// Exact value of the claim iss. The keys are found by its metadata (OpenID Connect Discovery 1.0).
+	Issuer string `json:"issuer"`
+	// Value that the claim aud must hold.
+	Audience string `json:"audience"`
+	// Claim that holds the provider's roles or groups: a list of names, or one text that is a name as a whole. Default: roles.
+	RolesClaim string `json:"rolesClaim,omitempty"`
+	// What the provider's names stand for here: the roles that each gives. Names are compared letter by letter.
+	RoleMap map[string][]string `json:"roleMap"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *AdminOIDC) ApplyDefaults() {
+	if t.RolesClaim == "" {
+		t.RolesClaim = "roles"
+	}
+}
+
 // File: one file of a config repository, written in YAML, JSON or CUE.
 type File struct {
 	// Version of the definitions the file is written for. The one field every file must have.
@@ -26,7 +124,7 @@ type Gateway struct {
 	Name string `json:"name,omitempty"`
 	// Addresses to serve on. Without any, gwrun serves where its own configuration says.
 	Listeners []Listener `json:"listeners,omitempty"`
-	// Proxies in front of the gateway. Only from these addresses are X-Forwarded-For, Forwarded and X-Request-Id believed.
+	// Proxies in front of the gateway. Only from these addresses are X-Forwarded-* and X-Request-Id believed, and Forwarded handed on. The client's address is the last one in X-Forwarded-For that is none of them; a proxy that sends Forwarded alone is itself taken for the client.
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	// What a client may send before any route is known.
 	Limits *Limits `json:"limits,omitempty"`
@@ -34,12 +132,14 @@ type Gateway struct {
 	Timeouts *ClientTimeouts `json:"timeouts,omitempty"`
 	// Whether and how requests are logged.
 	AccessLog *AccessLog `json:"accessLog,omitempty"`
-	// Switches of the admin API.
+	// The admin API: what of it is served, and to whom.
 	Admin *Admin `json:"admin,omitempty"`
 	// Traces.
 	Telemetry *Telemetry `json:"telemetry,omitempty"`
 	// Whether requests are refused while the gateway itself is overloaded. Nil: off.
 	LoadShedding *LoadShedding `json:"loadShedding,omitempty"`
+	// How the environment takes changes.
+	GitOps *GitOps `json:"gitops,omitempty"`
 	// Policy of every route, unless the route or a policy it uses says otherwise.
 	Defaults *RoutePolicy `json:"defaults,omitempty"`
 }
@@ -76,6 +176,10 @@ func (t *Gateway) ApplyDefaults() {
 	if t.LoadShedding != nil {
 		t.LoadShedding.ApplyDefaults()
 	}
+	if t.GitOps == nil {
+		t.GitOps = &GitOps{}
+	}
+	t.GitOps.ApplyDefaults()
 	if t.Defaults == nil {
 		t.Defaults = &RoutePolicy{}
 	}
@@ -230,23 +334,6 @@ func (t *AccessLog) ApplyDefaults() {
 	}
 }
 
-// Admin: switches of the admin API. While apiEnabled is false every /admin path answers 404.
-type Admin struct {
-	// Serve the admin API. Default: false.
-	APIEnabled bool `json:"apiEnabled,omitempty"`
-	// Let POST /admin/reload ask for a poll of the source. Default: false.
-	HotReloadEnabled bool `json:"hotReloadEnabled,omitempty"`
-	// Let GET /admin/secrets list references to secrets. Values are never shown. Default: false.
-	SecretsManagementEnabled bool `json:"secretsManagementEnabled,omitempty"`
-	// Serve the dashboard under /admin/ui. Default: false.
-	DashboardUIEnabled bool `json:"dashboardUiEnabled,omitempty"`
-}
-
-// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
-// whose absence means something of its own.
-func (t *Admin) ApplyDefaults() {
-}
-
 // Telemetry: what the gateway tells about itself.
 type Telemetry struct {
 	// OpenTelemetry traces.
@@ -275,6 +362,162 @@ type Tracing struct {
 func (t *Tracing) ApplyDefaults() {
 	if t.SampleRatio == nil {
 		t.SampleRatio = new(float64(0.1))
+	}
+}
+
+// GitOps: how an environment takes changes. A change is always judged by the rules that were in force before it: it cannot loosen the rules it is judged by.
+type GitOps struct {
+	// The most that gateways do by themselves with a new version; gwrun's --sync may ask for less. off: nothing. dry-run: build it, judge it and report. gated: activate it once it is approved. auto: activate it unless a gate asks for an approval. Default: auto.
+	Sync string `json:"sync,omitempty"`
+	// What asks for approvals. Beside these, each change that leaves no route, or no route that asks for a credential where there were some, needs one.
+	Gates []Gate `json:"gates,omitempty"`
+	// Share of the routes, in percent, that a change may remove without an approval. Default: 20.
+	MaxRoutesRemovedPercent *int64 `json:"maxRoutesRemovedPercent,omitempty"`
+	// When changes may go live. Absent: at any time. Going back is possible at any time.
+	Windows []Window `json:"windows,omitempty"`
+	// What live requests must say about a new version before gateways activate it: they are judged by it beside the running one, in the shadow. In the modes dry-run and gated they are in any case, and nothing comes of it but the report. Nil: off.
+	DryRun *DryRun `json:"dryRun,omitempty"`
+	// Webhooks of the forge. Each has gateways look at their source, and at the repository they compare with, at once. They are served at /admin/webhooks/<id>, whether or not there is an admin API.
+	Webhooks []Webhook `json:"webhooks,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *GitOps) ApplyDefaults() {
+	if t.Sync == "" {
+		t.Sync = "auto"
+	}
+	for i := range t.Gates {
+		t.Gates[i].ApplyDefaults()
+	}
+	if t.MaxRoutesRemovedPercent == nil {
+		t.MaxRoutesRemovedPercent = new(int64(20))
+	}
+	for i := range t.Windows {
+		t.Windows[i].ApplyDefaults()
+	}
+	if t.DryRun != nil {
+		t.DryRun.ApplyDefaults()
+	}
+}
+
+// Webhook: a webhook: a push to the repository makes the forge send it.
+type Webhook struct {
+	// Name of the webhook, the last part of its path.
+	ID string `json:"id"`
+	// Who sends it. generic is anything that signs as docs/webhooks.md says.
+	Provider string `json:"provider"`
+	// The secret it is signed with; two while it is changed.
+	SecretRefs []string `json:"secretRefs"`
+	// Address of the repository, as the forge gives it.
+	Repository string `json:"repository"`
+	// Branches and tags that matter. Absent: all of them.
+	Refs []string `json:"refs,omitempty"`
+}
+
+// DryRun: a dry run of a new version on live requests. An approval that says so ends it early.
+type DryRun struct {
+	// Share of the clients whose requests are judged, in percent: all requests of some clients, so that limits count as they do. Default: 10.
+	Percent *int64 `json:"percent,omitempty"`
+	// Requests that are judged at least. Default: 1000.
+	MinRequests *int64 `json:"minRequests,omitempty"`
+	// Time that it takes at least. Default: 1m.
+	MinDuration *Duration `json:"minDuration,omitempty"`
+	// How many of a million requests may pass that are refused now. Default: 0.
+	MaxDenyToAllow *int64 `json:"maxDenyToAllow,omitempty"`
+	// How many of a million requests may be refused that pass now. Default: 0.
+	MaxAllowToDeny *int64 `json:"maxAllowToDeny,omitempty"`
+	// How many of a million requests may be treated otherwise in another way: go to another upstream, be rewritten, counted or refused otherwise. Default: 1000000.
+	MaxOther *int64 `json:"maxOther,omitempty"`
+	// How many dry runs in a row must have been clean before a gateway activates by itself. Until then, and after one that was not, each version needs an approval. Default: 0.
+	CleanRuns *int64 `json:"cleanRuns,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *DryRun) ApplyDefaults() {
+	if t.Percent == nil {
+		t.Percent = new(int64(10))
+	}
+	if t.MinRequests == nil {
+		t.MinRequests = new(int64(1000))
+	}
+	if t.MinDuration == nil {
+		t.MinDuration = new(Duration(60000))
+	}
+	if t.MaxDenyToAllow == nil {
+		t.MaxDenyToAllow = new(int64(0))
+	}
+	if t.MaxAllowToDeny == nil {
+		t.MaxAllowToDeny = new(int64(0))
+	}
+	if t.MaxOther == nil {
+		t.MaxOther = new(int64(1000000))
+	}
+	if t.CleanRuns == nil {
+		t.CleanRuns = new(int64(0))
+	}
+}
+
+// Gate: a rule that asks for approvals of changes with certain risks.
+type Gate struct {
+	// Name of the rule, for refusals and patches.
+	ID string `json:"id"`
+	// Risks it is about: codes as gwctl diff prints them, or a severity for all of that severity.
+	Risks []string `json:"risks"`
+	// How many such risks a change may carry without an approval. Default: 0.
+	Tolerate *int64 `json:"tolerate,omitempty"`
+	// By how many percent a limit or a timeout may be raised without counting as one. Default: 0.
+	RaisePercent *int64 `json:"raisePercent,omitempty"`
+	// How many people have to approve. Default: 1.
+	Approvals *int64 `json:"approvals,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Gate) ApplyDefaults() {
+	if t.Tolerate == nil {
+		t.Tolerate = new(int64(0))
+	}
+	if t.RaisePercent == nil {
+		t.RaisePercent = new(int64(0))
+	}
+	if t.Approvals == nil {
+		t.Approvals = new(int64(1))
+	}
+}
+
+// Window: a span of time, once or again and again. What a window denies goes before what one allows; where some allow, nothing goes live outside them.
+type Window struct {
+	// Name of the window, for refusals and patches.
+	ID string `json:"id"`
+	// Whether changes go live within it, or do not.
+	Kind string `json:"kind"`
+	// Days it begins on. Absent: every day.
+	Days []string `json:"days,omitempty"`
+	// Time of day it begins at. Default: 00:00.
+	From string `json:"from,omitempty"`
+	// How long it lasts. Default: 24h.
+	For *Duration `json:"for,omitempty"`
+	// First day it begins on. Absent: no first one.
+	FirstDate string `json:"firstDate,omitempty"`
+	// Last day it begins on. Absent: no last one.
+	LastDate string `json:"lastDate,omitempty"`
+	// Where its days and times of day are, as the IANA names it. Default: UTC.
+	TimeZone string `json:"timeZone,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Window) ApplyDefaults() {
+	if t.From == "" {
+		t.From = "00:00"
+	}
+	if t.For == nil {
+		t.For = new(Duration(86400000))
+	}
+	if t.TimeZone == "" {
+		t.TimeZone = "UTC"
 	}
 }
 
@@ -680,6 +923,8 @@ type JWT struct {
 	Optional bool `json:"optional,omitempty"`
 	// Refuse a token whose jti was used before, until it expires. Every token then needs a jti. Default: false.
 	ReplayProtection bool `json:"replayProtection,omitempty"`
+	// Tokens that no issuer has signed that an address may send in a minute, before it is answered 429 without a look at its next one. Tokens that were found good before pass all the same. Default: 600.
+	MaxFailuresPerMinute *int64 `json:"maxFailuresPerMinute,omitempty"`
 	// Exact value of the claim iss.
 	Issuer string `json:"issuer,omitempty"`
 	// Value that the claim aud must hold. Either audience or audiences is needed.
@@ -710,6 +955,9 @@ func (t *JWT) ApplyDefaults() {
 	}
 	for i := range t.Issuers {
 		t.Issuers[i].ApplyDefaults()
+	}
+	if t.MaxFailuresPerMinute == nil {
+		t.MaxFailuresPerMinute = new(int64(600))
 	}
 	if t.ClockSkewSeconds == nil {
 		t.ClockSkewSeconds = new(int64(60))
@@ -914,7 +1162,7 @@ type SigningKey struct {
 type CORS struct {
 	// Whether the gateway answers for the upstream; false switches off what a lower layer has. Default: true.
 	Enabled *bool `json:"enabled,omitempty"`
-	// Needed, unless a lower layer has them: origins that may read responses: exact, with "*." in front of the host for every subdomain, or "*" alone for all.
+	// Needed, unless a lower layer has them: origins that may read responses: exact, with "*." in front of the host for every subdomain (not of com, github.io or any other domain where anybody may have a name), or "*" alone for all.
 	AllowOrigins []string `json:"allowOrigins,omitempty"`
 	// Methods they may use. Absent: those of the route's matcher, or GET, HEAD and POST if it has none.
 	AllowMethods []string `json:"allowMethods,omitempty"`
@@ -1960,6 +2208,14 @@ func (t *Outlier) ApplyDefaults() {
 // Defaults lists every default, in the order of the definitions.
 func Defaults() []Default {
 	return []Default{
+		{Def: "Admin", Field: "apiEnabled", Value: "false"},
+		{Def: "Admin", Field: "hotReloadEnabled", Value: "false"},
+		{Def: "Admin", Field: "secretsManagementEnabled", Value: "false"},
+		{Def: "Admin", Field: "dashboardUiEnabled", Value: "false"},
+		{Def: "AdminSessions", Field: "lifetime", Value: "10m"},
+		{Def: "AdminSessions", Field: "refreshLifetime", Value: "12h"},
+		{Def: "AdminSessions", Field: "maxPerUser", Value: "5"},
+		{Def: "AdminOIDC", Field: "rolesClaim", Value: "roles"},
 		{Def: "Gateway", Field: "name", Value: "gateway"},
 		{Def: "HTTP2", Field: "enabled", Value: "true"},
 		{Def: "HTTP2", Field: "cleartext", Value: "false"},
@@ -1977,11 +2233,22 @@ func Defaults() []Default {
 		{Def: "ClientTimeouts", Field: "keepAlive", Value: "75s"},
 		{Def: "AccessLog", Field: "enabled", Value: "false"},
 		{Def: "AccessLog", Field: "format", Value: "json"},
-		{Def: "Admin", Field: "apiEnabled", Value: "false"},
-		{Def: "Admin", Field: "hotReloadEnabled", Value: "false"},
-		{Def: "Admin", Field: "secretsManagementEnabled", Value: "false"},
-		{Def: "Admin", Field: "dashboardUiEnabled", Value: "false"},
 		{Def: "Tracing", Field: "sampleRatio", Value: "0.1"},
+		{Def: "GitOps", Field: "sync", Value: "auto"},
+		{Def: "GitOps", Field: "maxRoutesRemovedPercent", Value: "20"},
+		{Def: "DryRun", Field: "percent", Value: "10"},
+		{Def: "DryRun", Field: "minRequests", Value: "1000"},
+		{Def: "DryRun", Field: "minDuration", Value: "1m"},
+		{Def: "DryRun", Field: "maxDenyToAllow", Value: "0"},
+		{Def: "DryRun", Field: "maxAllowToDeny", Value: "0"},
+		{Def: "DryRun", Field: "maxOther", Value: "1000000"},
+		{Def: "DryRun", Field: "cleanRuns", Value: "0"},
+		{Def: "Gate", Field: "tolerate", Value: "0"},
+		{Def: "Gate", Field: "raisePercent", Value: "0"},
+		{Def: "Gate", Field: "approvals", Value: "1"},
+		{Def: "Window", Field: "from", Value: "00:00"},
+		{Def: "Window", Field: "for", Value: "24h"},
+		{Def: "Window", Field: "timeZone", Value: "UTC"},
 		{Def: "Policy", Field: "timeout", Value: "60s"},
 		{Def: "RoutePolicy", Field: "timeout", Value: "60s"},
 		{Def: "ForwardTimeouts", Field: "header", Value: "60s"},
@@ -2004,6 +2271,7 @@ func Defaults() []Default {
 		{Def: "JWT", Field: "enabled", Value: "true"},
 		{Def: "JWT", Field: "optional", Value: "false"},
 		{Def: "JWT", Field: "replayProtection", Value: "false"},
+		{Def: "JWT", Field: "maxFailuresPerMinute", Value: "600"},
 		{Def: "JWT", Field: "clockSkewSeconds", Value: "60"},
 		{Def: "JWT", Field: "jwksCacheMaxAgeMs", Value: "600000"},
 		{Def: "JWTIssuer", Field: "clockSkewSeconds", Value: "60"},
@@ -2139,7 +2407,6 @@ func Planned() []PlannedName {
 		{Where: "Gateway", Name: "plugins", What: "plugins"},
 		{Where: "Gateway", Name: "flags", What: "feature flags"},
 		{Where: "Gateway", Name: "apiKeys", What: "API keys"},
-		{Where: "Gateway", Name: "gitops", What: "sync settings in the repository"},
 		{Where: "Gateway", Name: "audit", What: "the audit trail"},
 		{Where: "Listener", Name: "protocol", What: "protocols other than HTTP"},
 		{Where: "Telemetry", Name: "metrics", What: "settings of metrics"},
@@ -2164,6 +2431,16 @@ func Planned() []PlannedName {
 // newOf returns a pointer to a new value of the Go type of a definition, or nil.
 func newOf(def string) any {
 	switch def {
+	case "Admin":
+		return new(Admin)
+	case "AdminUser":
+		return new(AdminUser)
+	case "AdminRole":
+		return new(AdminRole)
+	case "AdminSessions":
+		return new(AdminSessions)
+	case "AdminOIDC":
+		return new(AdminOIDC)
 	case "File":
 		return new(File)
 	case "Gateway":
@@ -2182,12 +2459,20 @@ func newOf(def string) any {
 		return new(ClientTimeouts)
 	case "AccessLog":
 		return new(AccessLog)
-	case "Admin":
-		return new(Admin)
 	case "Telemetry":
 		return new(Telemetry)
 	case "Tracing":
 		return new(Tracing)
+	case "GitOps":
+		return new(GitOps)
+	case "Webhook":
+		return new(Webhook)
+	case "DryRun":
+		return new(DryRun)
+	case "Gate":
+		return new(Gate)
+	case "Window":
+		return new(Window)
 	case "Policy":
 		return new(Policy)
 	case "RoutePolicy":

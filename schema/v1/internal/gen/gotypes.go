@@ -275,6 +275,8 @@ func goName(name string) string {
 		switch lower := strings.ToLower(w); lower {
 		case "id", "url", "api", "ui", "ip", "tls", "dns", "http", "http2", "tcp", "grpc", "ca", "sni", "ttl":
 			words[i] = strings.ToUpper(w)
+		case "gitops":
+			words[i] = "GitOps"
 		default:
 			words[i] = strings.ToUpper(w[:1]) + w[1:]
 		}
