@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/suuupra/gateway/runtime/engine"
@@ -49,6 +50,7 @@ type Gateway struct {
 	pool   sync.Pool
 	none   *telemetry.RouteMetrics // of requests that matched no route
 	shed   *shed.Shedder
+	watch  atomic.Pointer[func(*snapshot.Snapshot, *httpmsg.Request)] // nil: nobody does
 
 	swapMu   sync.Mutex // one swap at a time; serving never takes it
 	stopped  bool
@@ -91,6 +93,16 @@ var (
 
 // Running is the snapshot that serves, without a reference: for looking at its facts.
 func (g *Gateway) Running() *snapshot.Snapshot { return g.holder.Peek() }
+
+// Watch has each request shown to see as it came, with the snapshot that serves it, before anything is decided. It must not keep the
+// request, nor take long; nil ends it. Requests that are under way when it ends may still be shown.
+func (g *Gateway) Watch(see func(s *snapshot.Snapshot, r *httpmsg.Request)) {
+	if see == nil {
+		g.watch.Store(nil)
+		return
+	}
+	g.watch.Store(&see)
+}
 
 // Connections counts the clients' connections and exchanges.
 func (g *Gateway) Connections() engine.Stats { return g.data.Stats() }

@@ -79,7 +79,11 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 		}
 	}()
 	bond, _ := ctx.(httpmsg.Bond)
-	host, reject := g.identify(s, x)
+	watch := g.watch.Load()
+	if watch != nil {
+		(*watch)(s, x.Request) // as it came: policies change it
+	}
+	host, reject := identify(s, x)
 	ctx, x.span = s.Tracer.Start(ctx, &x.Exchange)
 	if reject != nil {
 		return reject
@@ -87,7 +91,7 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	if match.IsReserved(x.Path) {
 		return g.own(x, w)
 	}
-	route, reject := g.match(s, x, host)
+	route, reject := find(s, x, host)
 	if reject != nil {
 		return reject
 	}
@@ -171,7 +175,7 @@ func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Rout
 }
 
 // identify reads off the request what matching and policies go by: one normalised path and host, and the client.
-func (g *Gateway) identify(s *snapshot.Snapshot, x *exchange) (host string, reject *policy.Reject) {
+func identify(s *snapshot.Snapshot, x *exchange) (host string, reject *policy.Reject) {
 	r := x.Request
 	target := http1.OriginForm(r.Target) // the engine has compared the authority of the absolute form with Host
 	target, x.RawQuery, _ = strings.Cut(target, "?")
@@ -194,11 +198,11 @@ func (g *Gateway) identify(s *snapshot.Snapshot, x *exchange) (host string, reje
 	return host, nil
 }
 
-// match finds the route.
-func (g *Gateway) match(s *snapshot.Snapshot, x *exchange, host string) (*snapshot.Route, *policy.Reject) {
+// find finds the route.
+func find(s *snapshot.Snapshot, x *exchange, host string) (*snapshot.Route, *policy.Reject) {
 	r := x.Request
 	if r.Method == "OPTIONS" {
-		if route := g.preflight(s, x, host); route != nil {
+		if route := preflight(s, x, host); route != nil {
 			return route, nil
 		}
 	}
@@ -220,7 +224,7 @@ func (g *Gateway) match(s *snapshot.Snapshot, x *exchange, host string) (*snapsh
 
 // preflight finds the route that a preflight request asks about, if it has a policy that answers such requests. It goes before a route
 // that takes OPTIONS: the browser asks about the other one.
-func (g *Gateway) preflight(s *snapshot.Snapshot, x *exchange, host string) *snapshot.Route {
+func preflight(s *snapshot.Snapshot, x *exchange, host string) *snapshot.Route {
 	r := x.Request
 	asks := r.Header.Get("Access-Control-Request-Method")
 	if asks == "" || r.Header.Get("Origin") == "" {

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/state"
 	"github.com/suuupra/gateway/runtime/telemetry"
@@ -23,8 +26,19 @@ type Mode string
 const (
 	Off    Mode = "off"     // new versions wait
 	DryRun Mode = "dry-run" // new versions are verified and built, reported, and not activated
-	Auto   Mode = "auto"    // new versions are activated
+	Gated  Mode = "gated"   // new versions are activated once they are approved
+	Auto   Mode = "auto"    // new versions are activated unless a gate holds them
 )
+
+// modes from the one that does least.
+var modes = []Mode{Off, DryRun, Gated, Auto}
+
+// mode is what becomes of a new version: what this gateway was told, or what the running configuration says of its environment if that
+// is less.
+func (a *Activator) mode(current *snapshot.Snapshot) Mode {
+	asked := slices.Index(modes, Mode(current.Gateway.Rules().Sync)) // one that this version does not know lets nothing happen
+	return modes[max(0, min(asked, slices.Index(modes, a.o.Mode)))]
+}
 
 // Options are what an Activator is made of.
 type Options struct {
@@ -34,6 +48,7 @@ type Options struct {
 	Mode        Mode
 	Builder     *snapshot.Builder
 	Swap        func(next *snapshot.Snapshot) // makes it the running one
+	Gate        Gate                          // nil: nothing is held
 	Store       *state.Store                  // nil: nothing is kept across restarts
 	Metrics     *telemetry.Metrics
 	Log         *slog.Logger
@@ -47,6 +62,9 @@ type Activator struct {
 	work  sync.Mutex      // one Offer or Restore at a time: it may take as long as a slow disk
 	floor bundle.Position // that nothing older may follow: the newest that was ever activated
 	full  bool            // the running bundle is not in the store
+	// held is the candidate that waits for approvals, or for the right time; nil: none.
+	held   *candidate
+	served []bundle.Digest // manifests that served before, the latest last
 
 	mu      sync.Mutex         // guards what follows; never held for long
 	current *snapshot.Snapshot // what serves; held alive by the holder that Swap fills
@@ -75,6 +93,7 @@ type Pending struct {
 	Position bundle.Position
 	Digest   bundle.Digest
 	Why      string
+	Refusals []gate.Refusal // by the rules that hold it; none if the mode alone does
 }
 
 // New returns an Activator.
@@ -176,7 +195,11 @@ func (a *Activator) restore(ctx context.Context, g state.Generation, st state.St
 func (a *Activator) Offer(ctx context.Context, raw *bundle.Raw, etag string) error {
 	a.work.Lock()
 	defer a.work.Unlock()
-	err := a.offer(ctx, raw, etag)
+	return a.outcome(ctx, a.offer(ctx, raw, etag))
+}
+
+// outcome takes note of what became of a candidate.
+func (a *Activator) outcome(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return err // the gateway stops; that says nothing about the bundle
 	}
@@ -202,39 +225,54 @@ func (a *Activator) offer(ctx context.Context, raw *bundle.Raw, etag string) err
 	if current != nil && v.Position == current.Info.Position {
 		return a.again(raw, current, etag)
 	}
-	if current != nil && a.o.Mode == Off {
-		a.wait(v, "sync is off")
+	a.held = nil // what waited is not what the source offers now
+	renewed := current != nil && v.Bundle.Digest() == current.Info.Digest
+	c := &candidate{verdict: v, etag: etag}
+	if current != nil && !renewed && a.mode(current) == Off {
+		a.wait(c, "sync is off", nil)
 		return nil
 	}
-	archive, err := bundle.EncodeArchive(raw)
-	if err != nil {
+	if c.archive, err = bundle.EncodeArchive(raw); err != nil {
 		return err
 	}
-	start := a.o.Now()
+	return a.consider(ctx, c, current)
+}
+
+// consider builds a candidate, and swaps it in unless something holds it.
+func (a *Activator) consider(ctx context.Context, c *candidate, current *snapshot.Snapshot) error {
+	v, start := c.verdict, a.o.Now()
 	next, err := a.o.Builder.Build(ctx, v, current)
 	if err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	if current != nil && a.o.Mode == DryRun {
-		a.wait(v, "sync is in dry-run; it verifies and builds")
-		next.Release()
-		return nil
+	if current != nil && current.Info.Digest != next.Info.Digest {
+		open, err := a.passes(ctx, c, current)
+		if err != nil || !open {
+			next.Release()
+			return err
+		}
 	}
 	at := a.o.Now()
-	if current != nil && current.Info.Digest == next.Info.Digest {
+	switch {
+	case current == nil:
+	case current.Info.Digest == next.Info.Digest:
 		at = a.Status().ActivatedAt // only the channel was renewed
+	default:
+		a.served = append(a.served[max(0, len(a.served)-remembered+1):], current.Info.Digest)
 	}
-	a.live(next, at, etag, archive)
+	a.live(next, at, c.etag, c.archive)
+	a.held = nil
 	a.o.Log.Info("activated", append(attrs(next), slog.Duration("took", a.o.Now().Sub(start)),
 		slog.Int("routesKept", next.Reuse.RoutesKept), slog.Int("routesBuilt", next.Reuse.RoutesBuilt),
 		slog.Int("upstreamsKept", next.Reuse.UpstreamsKept), slog.Int("upstreamsBuilt", next.Reuse.UpstreamsBuilt))...)
-	a.keep(archive, next, etag, at)
+	a.keep(c.archive, next, c.etag, at)
 	return nil
 }
 
 // again takes note that the source offers what serves already: nothing waits any more, and what a full disk could not keep is
 // tried once more.
 func (a *Activator) again(raw *bundle.Raw, current *snapshot.Snapshot, etag string) error {
+	a.held = nil
 	a.mu.Lock()
 	a.etag, a.status.Pending = etag, nil
 	at := a.status.ActivatedAt
@@ -280,14 +318,29 @@ func (a *Activator) live(next *snapshot.Snapshot, at time.Time, etag string, arc
 	})
 }
 
-func (a *Activator) wait(v *bundle.Verdict, why string) {
-	p := Pending{Position: v.Position, Digest: v.Bundle.Digest(), Why: why}
+// wait notes a candidate that does not serve. It is logged once for each reason.
+func (a *Activator) wait(c *candidate, why string, by []gate.Refusal) {
+	if a.held = nil; c.archive != nil { // it was judged, and may be judged otherwise later
+		a.held = c
+	}
+	p := Pending{Position: c.verdict.Position, Digest: c.verdict.Bundle.Digest(), Why: why, Refusals: by}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.status.Pending == nil || *a.status.Pending != p {
-		a.status.Pending = &p
+	before := a.status.Pending
+	a.status.Pending = &p
+	if before == nil || before.Position != p.Position || withoutNumbers(before.Why) != withoutNumbers(p.Why) {
 		a.o.Log.Info("a new bundle waits", slog.String("version", p.Position.String()), slog.String("digest", string(p.Digest)), slog.String("why", why))
 	}
+}
+
+// withoutNumbers is what stays the same of a reason while a dry run counts.
+func withoutNumbers(why string) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, why)
 }
 
 // keep stores the exact bytes. A disk that fails does not undo the activation: the gateway serves the new bundle, keeps its
@@ -317,8 +370,12 @@ func (a *Activator) keep(archive []byte, next *snapshot.Snapshot, etag string, a
 // Reason is the stable word for why an offer failed, a label of metrics.
 func Reason(err error) string {
 	var refusal *bundle.Error
-	if errors.As(err, &refusal) {
+	var judge *judgeError
+	switch {
+	case errors.As(err, &refusal):
 		return string(refusal.Reason)
+	case errors.As(err, &judge):
+		return "gate_failed"
 	}
 	return "build_failed"
 }

@@ -322,7 +322,7 @@ func (s *Snapshot) describe(v *bundle.Verdict) {
 	s.Info.Commit, s.Info.Dirty = m.Source.Commit, m.Source.Dirty
 	s.Info.Position = v.Position
 	if v.Channel != nil {
-		s.Info.ExpiresAt = v.Channel.ExpiresAt.Time
+		s.Info.ExpiresAt, s.Info.Replaces = v.Channel.ExpiresAt.Time, v.Channel.Replaces
 	}
 	s.Info.Routes = len(s.routes)
 }

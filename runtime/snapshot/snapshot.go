@@ -32,6 +32,7 @@ type Info struct {
 	Position          bundle.Position // zero: activated without a channel
 	Floor             bundle.Position // set if something newer ran before a restart: nothing older than it may follow
 	ExpiresAt         time.Time       // of the channel
+	Replaces          bundle.Digest   // the manifest that was current before, as the channel says; empty if there was none
 	Routes            int
 	Upstreams         int
 }

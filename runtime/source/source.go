@@ -75,6 +75,19 @@ func (s *Source) Fetch(ctx context.Context, r Request) (*Received, error) {
 	})
 }
 
+// Approvals reads the approvals that lie at the source for the environment. None of them is verified.
+func (s *Source) Approvals(ctx context.Context) ([][]byte, error) {
+	view, err := s.depot.Look(ctx, s.environment, "")
+	if err != nil {
+		return nil, fmt.Errorf("read approvals: %w", err)
+	}
+	envelopes, _, err := depot.Approvals(ctx, view, s.environment)
+	if err != nil {
+		return nil, fmt.Errorf("read approvals: %w", err)
+	}
+	return envelopes, nil
+}
+
 // String returns the location, without credentials.
 func (s *Source) String() string { return s.location.String() }
 
