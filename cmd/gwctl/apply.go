@@ -2,17 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/suuupra/gateway/cmd/internal/gating"
 	"github.com/suuupra/gateway/compiler/diff"
 	"github.com/suuupra/gateway/compiler/publish"
 	"github.com/suuupra/gateway/internal/depot"
+	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/schema/bundle"
-	"github.com/suuupra/gateway/schema/ir"
 )
 
 type applyFlags struct {
@@ -21,6 +21,7 @@ type applyFlags struct {
 	trust                    string
 	gateways                 []string
 	allowDirty, dryRun, wait bool
+	liftHold                 bool
 	lifetime, timeout        time.Duration
 	epoch                    int64
 }
@@ -32,7 +33,11 @@ func newApply() *cobra.Command {
 		Long: `apply compiles one environment, signs it, publishes it to DEST (file:///dir, git+https://host/repo#branch,
 oci://host/repository, https://host/path) and moves the channel forward. Of two applies at the same time one wins; the other
 exits 5. Files that no commit holds are refused with exit code 4, unless --allow-dirty is given. With --dry-run it prints what
-would change and exits 2 if anything would. With --wait it returns when every --gateway runs the new version.`,
+would change and exits 2 if anything would. With --wait it returns when every --gateway runs the new version.
+
+A change is judged by the rules of what is published (gateway.gitops). One that a rule holds is brought to DEST, so that people can
+look at it and approve of it (gwctl approve), but the channel does not move; apply then exits 4 and says which rule, what it is about
+and how to approve. The same while a rollback holds the environment, until --lift-hold is given.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, pathArg(args)) },
 	}
 	f.repo.register(cmd)
@@ -45,6 +50,7 @@ would change and exits 2 if anything would. With --wait it returns when every --
 	fl.StringSliceVar(&f.gateways, "gateway", nil, "URL of a gateway to wait for; may be repeated (token: GWRUN_ADMIN_TOKEN)")
 	fl.BoolVar(&f.allowDirty, "allow-dirty", false, "publish files that are not those of a commit; the manifest says so")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "publish nothing; print the difference to what is published")
+	fl.BoolVar(&f.liftHold, "lift-hold", false, "publish although a rollback holds the environment, and end its hold")
 	fl.BoolVar(&f.wait, "wait", false, "return when every --gateway runs the new version")
 	fl.DurationVar(&f.timeout, "wait-timeout", 2*time.Minute, "how long to wait")
 	fl.DurationVar(&f.lifetime, "expires", publish.DefaultLifetime, "how long the channel is valid")
@@ -85,10 +91,16 @@ func (f *applyFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	if f.dryRun {
-		return f.preview(cmd, to, b)
+	var trust *bundle.Trust
+	if f.trust != "" {
+		if trust, err = readTrust(f.trust); err != nil {
+			return err
+		}
 	}
-	settings, err := f.settings()
+	if f.dryRun {
+		return f.preview(cmd, to, b, trust)
+	}
+	settings, err := f.settings(trust)
 	if err != nil {
 		return err
 	}
@@ -97,6 +109,9 @@ func (f *applyFlags) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	if err := b.Sign(signer); err != nil {
+		return err
+	}
+	if settings.Base, err = f.pass(cmd, to, b, trust); err != nil {
 		return err
 	}
 	bar := startProgress(cmd.ErrOrStderr(), fmt.Sprintf("publishing %s to %s", count(b.Manifest.Stats.Routes, "route"), location))
@@ -112,18 +127,56 @@ func (f *applyFlags) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-func (f *applyFlags) settings() (publish.Settings, error) {
+func (f *applyFlags) settings(trust *bundle.Trust) (publish.Settings, error) {
 	signer, err := readKey(f.channelKey)
 	if err != nil {
 		return publish.Settings{}, err
 	}
-	s := publish.Settings{Signers: []bundle.Signer{signer}, Lifetime: f.lifetime, Epoch: f.epoch, Now: time.Now()}
-	if f.trust != "" {
-		if s.Trust, err = readTrust(f.trust); err != nil {
-			return publish.Settings{}, err
-		}
+	return publish.Settings{Signers: []bundle.Signer{signer}, Trust: trust, Lifetime: f.lifetime, Epoch: f.epoch, Now: time.Now()}, nil
+}
+
+// pass asks the gates. It returns the position that was judged, so that nothing else is published over. What they hold is brought to the
+// destination all the same, for people to look at.
+func (f *applyFlags) pass(cmd *cobra.Command, to depot.Writer, b *bundle.Bundle, trust *bundle.Trust) (*bundle.Position, error) {
+	now, v, _, err := f.judge(cmd, to, b, trust)
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
+	if now.hold != nil && now.digest != b.Digest() && !f.liftHold {
+		return nil, &codeError{exitRefused, fmt.Errorf("%s is held since a rollback%s: %s; nothing was published. If that is over, apply with --lift-hold", f.env, by(now.hold), now.hold.Reason)}
+	}
+	if v.Open() {
+		return &now.position, nil
+	}
+	if err := publish.Propose(cmd.Context(), to, b); err != nil {
+		return nil, err
+	}
+	return nil, refused(cmd, v, f.env, f.to, b.Digest(), trust != nil)
+}
+
+func by(h *bundle.Hold) string {
+	if h.By == "" {
+		return ""
+	}
+	return " by " + h.By
+}
+
+// judge compares a bundle with what is published, and asks the gates about it.
+func (f *applyFlags) judge(cmd *cobra.Command, to depot.Depot, b *bundle.Bundle, trust *bundle.Trust) (*published, gate.Verdict, *diff.Report, error) {
+	reading := trust
+	if f.epoch > 0 { // the key of the present channel was lost: nobody can verify it any more
+		reading = nil
+	}
+	now, err := current(cmd.Context(), to, f.env, reading)
+	if err != nil {
+		return nil, gate.Verdict{}, nil, err
+	}
+	change, report, err := now.change(b)
+	if err != nil {
+		return nil, gate.Verdict{}, nil, err
+	}
+	v, err := now.judge(cmd.Context(), to, f.env, change, trust)
+	return now, v, report, err
 }
 
 func (f *applyFlags) report(cmd *cobra.Command, to depot.Location, b *bundle.Bundle, r publish.Result) {
@@ -139,31 +192,21 @@ func (f *applyFlags) report(cmd *cobra.Command, to depot.Location, b *bundle.Bun
 		count(b.Manifest.Stats.Routes, "route"), r.Channel.ExpiresAt.UTC().Format(time.RFC3339))
 }
 
-// preview prints the difference between what is published and what would be.
-func (f *applyFlags) preview(cmd *cobra.Command, to depot.Depot, b *bundle.Bundle) error {
-	var before *ir.Program
-	got, err := depot.Fetch(cmd.Context(), to, depot.Request{Environment: f.env})
-	switch {
-	case errors.Is(err, depot.ErrNotFound):
-		fmt.Fprintln(cmd.ErrOrStderr(), "gwctl: nothing is published there yet")
-	case err != nil:
-		return err
-	default:
-		v, err := bundle.Peek(got.Raw)
-		if err != nil {
-			return err
-		}
-		if before, err = ir.Unpack(v.Bundle); err != nil {
-			return err
-		}
-	}
-	after, err := ir.Unpack(b)
+// preview prints the difference between what is published and what would be, and what would hold it.
+func (f *applyFlags) preview(cmd *cobra.Command, to depot.Depot, b *bundle.Bundle, trust *bundle.Trust) error {
+	now, v, report, err := f.judge(cmd, to, b, trust)
 	if err != nil {
 		return err
 	}
-	report := diff.Programs(before, after)
+	if now.program == nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gwctl: nothing is published there yet")
+	}
 	if err := report.WriteText(cmd.OutOrStdout(), isTerminal(cmd.OutOrStdout())); err != nil {
 		return err
+	}
+	if !v.Open() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s would hold this:\n", count(len(v.Refusals), "rule"))
+		gating.Write(cmd.ErrOrStderr(), v.Refusals)
 	}
 	if !report.Empty() {
 		return &silentError{exitDifferences}

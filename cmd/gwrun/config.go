@@ -23,6 +23,8 @@ type config struct {
 	Listen, Admin        string
 	Repo, RepoRef, Sync  string
 	State, Redis         string
+	Audit, AuditKey      string
+	AuditSinks           string
 	AdminToken, Pepper   string
 	LogLevel, LogFormat  string
 	Poll, DriftPoll      time.Duration
@@ -76,8 +78,6 @@ func address(field func(*config) *string) func(*config, string) error {
 	}
 }
 
-var errLater = errors.New("is known, but not available in this version")
-
 // settings is the one table behind the file, the flags and the environment.
 var settings = []setting{
 	{name: "bundle", usage: "where bundles come from: file:///dir, site.gwb, https://, oci://registry/repo, git+https://repo#branch", set: text(func(c *config) *string { return &c.Bundle })},
@@ -87,14 +87,12 @@ var settings = []setting{
 	{name: "admin", usage: "address for /health, /metrics and /admin; default: the data listeners", set: address(func(c *config) *string { return &c.Admin })},
 	{name: "repo", usage: "git repository to compare with for drift: a URL or a path; /subdirectory after //", set: text(func(c *config) *string { return &c.Repo })},
 	{name: "repo-ref", usage: "branch or tag of --repo", def: "HEAD", set: text(func(c *config) *string { return &c.RepoRef })},
-	{name: "sync", usage: "what to do with a new channel version: off, dry-run or auto (gated: not in this version)", def: "auto", set: func(c *config, v string) error {
-		if v == "gated" {
-			return errLater
-		}
-		return oneOf(func(c *config) *string { return &c.Sync }, "off", "dry-run", "auto")(c, v)
-	}},
+	{name: "sync", usage: "the most to do with a new channel version: off, dry-run, gated (activate what is approved) or auto", def: "auto", set: oneOf(func(c *config) *string { return &c.Sync }, "off", "dry-run", "gated", "auto")},
 	{name: "state", usage: "directory that keeps the last good bundles across restarts", set: text(func(c *config) *string { return &c.State })},
 	{name: "redis", usage: "Redis for limits and API keys: redis://host, rediss://, redis+sentinel://, redis+cluster://; memory: for a gateway that is the only one", set: text(func(c *config) *string { return &c.Redis })},
+	{name: "audit", usage: "directory of the audit trail: what was done to this gateway, and by whom", set: text(func(c *config) *string { return &c.Audit })},
+	{name: "audit-key", usage: "private key that signs the segments of the audit trail", set: text(func(c *config) *string { return &c.AuditKey })},
+	{name: "audit-sinks", usage: "where records go besides, comma-separated: stdout, stderr, file:///path, syslog+udp://host:514, syslog+tcp://, syslog+tls://", set: text(func(c *config) *string { return &c.AuditSinks })},
 	{name: "admin-token", usage: "bearer token for /admin", secret: true, set: text(func(c *config) *string { return &c.AdminToken })},
 	{name: "api-key-pepper", usage: "what API keys are hashed under, the same for all gateways", secret: true, set: func(c *config, v string) error {
 		if v != "" && len(v) < minPepper {

@@ -78,6 +78,7 @@ func (s *station) certificates() *certificate.Env {
 // swap makes next the running snapshot, and says what of it the open listeners cannot follow.
 func (s *station) swap(next *snapshot.Snapshot) {
 	specs := next.Gateway.Listeners
+	s.hooks.configure(next.Gateway.Rules().Webhooks)
 	s.gateway.Swap(next)
 	if s.c.Listen != "" {
 		if secured := ids(specs, func(l ir.Listener) bool { return l.TLS != nil }); len(secured) > 0 {

@@ -84,7 +84,7 @@ func serve(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 	}
 
 	var poller *source.Poller
-	s, err := newStation(c, log, stationOptions{trust: trust, store: store, reload: func() { poller.Poke() }, out: stdout})
+	s, err := newStation(c, log, stationOptions{trust: trust, store: store, reload: func() { poller.Poke() }, gates: newGatekeeper(c, log, trust, from), out: stdout})
 	if err != nil {
 		return err
 	}
@@ -92,12 +92,12 @@ func serve(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 	if err != nil {
 		log.Error("the kept bundles cannot be read", slog.Any("error", err))
 	}
-	poller = s.poller(from)
+	poller = s.poller(ctx, from)
 	return s.run(ctx, from, poller, restored)
 }
 
 // poller brings what the source has to the activator.
-func (s *station) poller(from *source.Source) *source.Poller {
+func (s *station) poller(ctx context.Context, from *source.Source) *source.Poller {
 	pace := from.Pace()
 	if !from.Local() {
 		pace.Interval = s.c.Poll
@@ -110,6 +110,7 @@ func (s *station) poller(from *source.Source) *source.Poller {
 			if err := withRoom(func() error { return s.activator.Offer(ctx, r.Raw, r.ETag) }); err != nil {
 				return err
 			}
+			s.settle()
 			if s.drift != nil {
 				s.drift.Trigger() // something else runs now
 			}
@@ -129,6 +130,7 @@ func (s *station) poller(from *source.Source) *source.Poller {
 			switch {
 			case st.Err == nil:
 				s.activator.Confirmed()
+				s.reconsider(ctx)
 			case st.Stage == source.StageVerify: // StageHandle is the activator's own refusal
 				s.activator.Refused(st.Err)
 			case st.Stage == source.StageFetch && st.Failures == 1:
@@ -137,6 +139,25 @@ func (s *station) poller(from *source.Source) *source.Poller {
 			s.status.set(func() { s.status.source = st })
 		},
 	})
+}
+
+// reconsider asks the gates again about a candidate that waits.
+func (s *station) reconsider(ctx context.Context) {
+	if s.activator.Status().Pending == nil {
+		return
+	}
+	err := withRoom(func() error { return s.activator.Reconsider(ctx) }) // it says itself what it thinks of the candidate
+	s.settle()
+	if err == nil && s.drift != nil && s.activator.Status().Pending == nil {
+		s.drift.Trigger() // something else runs now
+	}
+}
+
+// settle ends the dry run of a candidate that waits no longer.
+func (s *station) settle() {
+	if s.gates != nil && s.activator.Status().Pending == nil {
+		s.gates.dry.stop()
+	}
 }
 
 // run serves until ctx ends or a listener fails.
@@ -153,6 +174,7 @@ func (s *station) run(ctx context.Context, from *source.Source, poller *source.P
 	}
 	if err == nil {
 		background.Go(func() { poller.Run(ctx) })
+		background.Go(func() { s.hooks.hints.Run(ctx) })
 		background.Go(func() { from.Watch(ctx, poller.Poke) })
 		background.Go(func() { s.watchExpiry(ctx) })
 		if s.c.Listen == "" && !restored {

@@ -46,7 +46,7 @@ func (s *station) openState(dev bool, environment string) error {
 		return nil
 	default:
 		client, err := redisstate.Open(c.Redis, redisstate.Options{
-			Log: s.log, Metrics: s.metrics, Now: time.Now, Environment: c.Env, Instance: instance(),
+			Log: s.log, Metrics: s.metrics, Now: time.Now, Environment: c.Env, Instance: instance(), Pepper: apikey.Fingerprint(pepper),
 		})
 		if err != nil {
 			return &codeError{exitInvalid, fmt.Errorf("--redis: %w", err)}
@@ -60,7 +60,7 @@ func (s *station) openState(dev bool, environment string) error {
 	s.pepper = pepper
 	var err error
 	s.keys, err = apikeys.New(apikeys.Options{
-		Store: state, Pepper: pepper, Environment: environment, Log: s.log, Now: time.Now, Random: rand.Reader,
+		Store: state, Pepper: pepper, Environment: environment, Tenants: func() []string { return s.status.tenants() }, Log: s.log, Now: time.Now, Random: rand.Reader,
 	})
 	return err
 }

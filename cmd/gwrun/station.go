@@ -46,7 +46,11 @@ type station struct {
 	access    *telemetry.AccessLog
 	gateway   *runtime.Gateway
 	activator *activate.Activator
+	gates     *gatekeeper // nil: nothing is held
 	own       *admin.Server
+	hooks     *hooks
+	trail     *trail // nil: none is kept
+	reload    func()
 	ownServer *engine.Server // nil: reserved paths are on the data listeners
 	status    *status
 	drift     *drift.Watcher // nil: no repository to compare with
@@ -70,12 +74,13 @@ type stationOptions struct {
 	// keysFor is the environment that API keys are for, if it is not the one of the configuration.
 	keysFor string
 	reload  func()
+	gates   *gatekeeper // nil: nothing is held
 	out     io.Writer // of the access log
 	colour  bool
 }
 
 func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error) {
-	s := &station{c: c, log: log, failed: make(chan error, 4)}
+	s := &station{c: c, log: log, reload: o.reload, failed: make(chan error, 4)}
 	about := telemetry.Build{Version: build.Version}
 	var err error
 	if s.metrics, err = telemetry.New(about); err != nil {
@@ -85,11 +90,14 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 		Metrics: s.metrics, Log: log, Build: about, Instance: instance(), Transport: collectorTransport(),
 	})
 	s.access = telemetry.NewAccessLog(o.out, o.colour, s.metrics, log)
-	vectors := slices.Concat(keyset.Vectors(), redisstate.Vectors)
+	vectors := slices.Concat(keyset.Vectors(), redisstate.Vectors, []*policy.Vector{vectorHooks}, auditVectors)
 	for _, k := range toolchain.Kinds() {
 		vectors = append(vectors, k.Vectors...)
 	}
 	if err := s.metrics.Declare(vectors...); err != nil {
+		return nil, err
+	}
+	if s.trail, err = openTrail(c, log, s.metrics); err != nil {
 		return nil, err
 	}
 	s.secrets = secret.New(log)
@@ -99,24 +107,37 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis, secrets: s.secrets}
 	s.metrics.ObserveSecrets(s.secrets.Missing)
 	s.own = admin.New(admin.Options{
-		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive,
+		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive, Audit: s.trail.administered(),
 		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},
 	})
+	s.hooks = newHooks(s, s.own)
 	s.gateway = runtime.New(runtime.Options{
-		Log: log, Metrics: s.metrics, AccessLog: s.access, Own: s.own, OwnElsewhere: c.Admin != "",
+		Log: log, Metrics: s.metrics, AccessLog: s.access, Own: s.hooks, OwnElsewhere: c.Admin != "",
 		DrainTimeout: c.DrainTimeout, DrainJitter: c.Jitter, MaxConns: c.MaxConnections,
 	})
 	s.status.gateway = s.gateway
 	s.activator = activate.New(activate.Options{
 		Trust: o.trust, Environment: c.Env, Runtime: build.Version, Mode: activate.Mode(c.Sync), Swap: s.swap,
-		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now,
+		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now, Gate: o.gates.gate(), Told: s.trail.told(),
 		Builder: &snapshot.Builder{
 			Kinds: toolchain.Kinds(), Targets: toolchain.Targets(), Shared: snapshot.NewShared(), Metrics: s.metrics, Tracers: s.tracers,
 			Env: s.policies(), Certificates: s.certificates(), Upstreams: upstream.Env{Secret: s.secrets.Get},
 		},
 	})
 	s.status.activator = s.activator
+	if s.gates = o.gates; s.gates != nil {
+		s.gates.activator, s.gates.dry.gateway, s.gates.dry.env = s.activator, s.gateway, s.policies()
+		s.status.dry = s.gates.dry
+	}
 	return s, nil
+}
+
+// look asks the source, and the repository that drift is about, at once.
+func (s *station) look() {
+	s.reload()
+	if s.drift != nil {
+		s.drift.Trigger()
+	}
 }
 
 // policies is what policies may reach.
@@ -155,7 +176,7 @@ func (s *station) listenOwn(ctx context.Context) error {
 	}
 	s.status.listening("admin", l.Addr())
 	s.log.Info("listening", slog.String("listener", "admin"), slog.String("address", l.Addr().String()))
-	s.ownServer = engine.New(ownHandler{s.own}, engine.Settings{Limits: ownLimits, Timeouts: ownTimeouts, MaxConnections: 1000}, engine.Hooks{
+	s.ownServer = engine.New(ownHandler{s.hooks}, engine.Settings{Limits: ownLimits, Timeouts: ownTimeouts, MaxConnections: 1000}, engine.Hooks{
 		AcceptFailed: func(err error) { s.log.Error("accepting on the admin listener failed", slog.Any("error", err)) },
 	})
 	s.serve("admin", func() error { return s.ownServer.Serve(engine.Listener{Listener: l, ID: "admin"}) })
@@ -178,6 +199,9 @@ func (s *station) serve(id string, serve func() error) {
 // stop ends the station in the order in which nothing is lost: new connections, running exchanges, the records of both.
 func (s *station) stop() error {
 	s.status.drain()
+	if s.gates != nil {
+		s.gates.dry.stop()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.c.DrainTimeout)
 	defer cancel()
 	var errs []error
@@ -192,13 +216,15 @@ func (s *station) stop() error {
 	defer done()
 	errs = append(errs, s.access.Close(flush))
 	s.tracers.Close()
+	errs = append(errs, s.trail.close())
+	s.hooks.configure(nil)
 	s.secrets.Close()
 	s.closeState()
 	return errors.Join(errs...)
 }
 
 // ownHandler serves the gateway's own paths on a listener of their own.
-type ownHandler struct{ own *admin.Server }
+type ownHandler struct{ own runtime.Own }
 
 func (h ownHandler) Serve(ctx context.Context, w httpmsg.ResponseWriter, r *httpmsg.Request) {
 	runtime.ServeOwn(ctx, h.own, w, r)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/runtime"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
@@ -30,6 +31,14 @@ type status struct {
 	activator *activate.Activator
 	redis     *redisstate.Client // nil: no state is shared through it
 	secrets   *secret.Store
+	dry       *dryRuns // nil: none
+
+	// What is compared with what runs. Set before anything asks; in dev mode nothing is compared.
+	env      string
+	classes  drift.Classes
+	trust    *drift.TrustWatcher
+	fleet    *drift.Fleet
+	overlays func() (active int, detail string) // nil: no overrides are possible
 
 	mu        sync.Mutex
 	kind      string // of the source
@@ -85,7 +94,10 @@ func (s *status) Status() admin.Status {
 		},
 	}
 	if p := act.Pending; p != nil {
-		out.Source.Pending = &admin.Pending{Version: uint64(p.Position.Version), Digest: string(p.Digest), Reason: p.Why}
+		out.Source.Pending = &admin.Pending{Version: uint64(p.Position.Version), Digest: string(p.Digest), Reason: p.Why, Rules: rulesOf(p.Refusals)}
+		if s.dry != nil {
+			out.Source.Pending.DryRun = s.dry.report()
+		}
 	}
 	if run := s.gateway.Running(); !run.IsEmpty() {
 		out.Running = &admin.Running{
@@ -99,8 +111,25 @@ func (s *status) Status() admin.Status {
 		out.SharedState = &shared
 	}
 	out.RestartNeeded, out.MissingSecrets = s.restart, s.secrets.Missing()
-	out.Drift = driftStatus(s.drift)
+	out.Drift = s.driftStatus(s.drift)
+	fleet := s.Fleet()
+	out.Instance, out.Fleet = fleet.Instance, fleet.Instances
 	out.LoadShedding = s.gateway.Shedding()
+	return out
+}
+
+// rulesOf are the rules that hold a candidate, for people and their programs.
+func rulesOf(refusals []gate.Refusal) []admin.Rule {
+	var out []admin.Rule
+	for i := range refusals {
+		r := &refusals[i]
+		rule := admin.Rule{Rule: r.Rule, Why: r.Why, Codes: r.Codes, Approvals: r.Have, Needed: r.Want, Opens: moment(r.Opens)}
+		for j := range r.Risks {
+			k := &r.Risks[j]
+			rule.Risks = append(rule.Risks, admin.Risk{Code: k.Code, Severity: k.Severity, Object: k.Object, Pos: k.Pos, Message: k.Message})
+		}
+		out = append(out, rule)
+	}
 	return out
 }
 
@@ -169,6 +198,17 @@ func (s *status) Route(id string) (ir.Route, bool) {
 		}
 	}
 	return ir.Route{}, false
+}
+
+// tenants are those that have routes now, sorted.
+func (s *status) tenants() []string {
+	there := map[string]bool{}
+	for _, r := range s.gateway.Running().Routes() {
+		if r.Plan.Tenant != "" {
+			there[r.Plan.Tenant] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(there))
 }
 
 // Secrets implements admin.Secrets: what the running bundle refers to.
@@ -243,21 +283,4 @@ func moment(t time.Time) *time.Time {
 	}
 	t = t.UTC()
 	return &t
-}
-
-// driftStatus tells what was compared. Nothing, before the first comparison could be made.
-func driftStatus(r *drift.Report) *admin.Drift {
-	if r == nil {
-		return nil
-	}
-	m := r.Metrics()
-	out := &admin.Drift{CheckedAt: r.CheckedAt, Classes: []admin.DriftClass{}, Source: r}
-	if r.CommitsBehind >= 0 {
-		behind := r.CommitsBehind
-		out.CommitsBehind = &behind
-	}
-	for _, class := range slices.Sorted(maps.Keys(m.Detected)) {
-		out.Classes = append(out.Classes, admin.DriftClass{Class: class, Detected: m.Detected[class], Detail: string(r.State)})
-	}
-	return out
 }

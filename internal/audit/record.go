@@ -26,7 +26,8 @@ type Action string
 const (
 	Sync       Action = "sync"       // a new channel version was looked at
 	Activation Action = "activation" // a bundle was made live
-	Refusal    Action = "refusal"    // a bundle was refused
+	Refusal    Action = "refusal"    // a bundle was refused, or is held by a gate
+	Reading    Action = "read"       // somebody asked for what they may not see
 	Rollback   Action = "rollback"
 	Reload     Action = "reload"
 	Apply      Action = "apply" // a bundle was published
@@ -59,7 +60,7 @@ const (
 )
 
 var actions = []Action{
-	Sync, Activation, Refusal, Rollback, Reload, Apply, Approval, Login, Logout, SessionRevoke,
+	Sync, Activation, Refusal, Reading, Rollback, Reload, Apply, Approval, Login, Logout, SessionRevoke,
 	OverlayCreate, OverlayUpdate, OverlayDelete, OverlayExpire, KeyCreate, KeyRotate, KeyFinish, KeyRevoke,
 	UserCreate, UserUpdate, UserDelete, RoleCreate, RoleUpdate, RoleDelete, Start, Stop, Recover,
 }
@@ -73,6 +74,7 @@ type Outcome string
 // The outcomes.
 const (
 	Success Outcome = "success"
+	Begun   Outcome = "begun"   // about to be done: a record behind it says what became of it, unless the gateway ended
 	Refused Outcome = "refused" // not allowed, or not valid
 	Failed  Outcome = "failed"  // allowed, and did not work
 )
@@ -158,8 +160,8 @@ func (r *Record) prepare(allowed []string) error {
 	switch {
 	case !slices.Contains(actions, r.Action):
 		return fmt.Errorf("action %q is not one of the list", r.Action)
-	case r.Outcome != Success && r.Outcome != Refused && r.Outcome != Failed:
-		return fmt.Errorf("outcome %q must be %s, %s or %s", r.Outcome, Success, Refused, Failed)
+	case !slices.Contains([]Outcome{Begun, Success, Refused, Failed}, r.Outcome):
+		return fmt.Errorf("outcome %q must be %s, %s, %s or %s", r.Outcome, Begun, Success, Refused, Failed)
 	case !slices.Contains([]ActorKind{User, Token, Key, System, Anonymous}, r.Actor.Kind):
 		return fmt.Errorf("actor.kind %q must be %s, %s, %s, %s or %s", r.Actor.Kind, User, Token, Key, System, Anonymous)
 	case len(r.Details) > maxDetails:

@@ -49,6 +49,7 @@ type Options struct {
 	Builder     *snapshot.Builder
 	Swap        func(next *snapshot.Snapshot) // makes it the running one
 	Gate        Gate                          // nil: nothing is held
+	Told        func(Event)                   // hears what becomes of candidates, once for each reason, and must not block; nil: nobody does
 	Store       *state.Store                  // nil: nothing is kept across restarts
 	Metrics     *telemetry.Metrics
 	Log         *slog.Logger
@@ -72,6 +73,22 @@ type Activator struct {
 	etag    string
 	fresh   []byte // the running bundle's archive, until it is kept
 	kept    []byte // the same, compressed, if it cannot be read from a store
+}
+
+// Event is what became of a candidate: it waits, it was refused, or else it serves.
+type Event struct {
+	Position       bundle.Position // zero if it was refused before it could be read
+	Before, Digest bundle.Digest   // manifests: what served, and the candidate
+	Commit         string
+	Waits          string   // why it waits
+	Reason, Error  string   // why it was refused: the stable word, and the text
+	Approvers      []string // keys of those who approved of it
+}
+
+func (a *Activator) tell(e Event) {
+	if a.o.Told != nil {
+		a.o.Told(e)
+	}
 }
 
 // Status is what is known about activations.
@@ -262,6 +279,11 @@ func (a *Activator) consider(ctx context.Context, c *candidate, current *snapsho
 	}
 	a.live(next, at, c.etag, c.archive)
 	a.held = nil
+	told := Event{Position: next.Info.Position, Digest: next.Info.Digest, Commit: next.Info.Commit, Approvers: c.approvers}
+	if current != nil {
+		told.Before = current.Info.Digest
+	}
+	a.tell(told)
 	a.o.Log.Info("activated", append(attrs(next), slog.Duration("took", a.o.Now().Sub(start)),
 		slog.Int("routesKept", next.Reuse.RoutesKept), slog.Int("routesBuilt", next.Reuse.RoutesBuilt),
 		slog.Int("upstreamsKept", next.Reuse.UpstreamsKept), slog.Int("upstreamsBuilt", next.Reuse.UpstreamsBuilt))...)
@@ -330,6 +352,7 @@ func (a *Activator) wait(c *candidate, why string, by []gate.Refusal) {
 	a.status.Pending = &p
 	if before == nil || before.Position != p.Position || withoutNumbers(before.Why) != withoutNumbers(p.Why) {
 		a.o.Log.Info("a new bundle waits", slog.String("version", p.Position.String()), slog.String("digest", string(p.Digest)), slog.String("why", why))
+		a.tell(Event{Position: p.Position, Before: a.current.Info.Digest, Digest: p.Digest, Commit: c.verdict.Bundle.Manifest.Source.Commit, Waits: why})
 	}
 }
 

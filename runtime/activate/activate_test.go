@@ -68,6 +68,7 @@ type setup struct {
 	clock   *testkit.Clock
 	runtime string
 	gate    activate.Gate
+	told    func(activate.Event)
 }
 
 func start(t *testing.T, o setup) *gateway {
@@ -98,7 +99,7 @@ func start(t *testing.T, o setup) *gateway {
 	}
 	tracers := telemetry.NewTracers(telemetry.TracerOptions{Metrics: g.metrics, Log: log})
 	g.Activator = activate.New(activate.Options{
-		Trust: o.pub.Trust, Environment: o.env, Runtime: o.runtime, Mode: o.mode, Store: g.store, Metrics: g.metrics, Log: log, Now: o.clock.Now, Gate: o.gate,
+		Trust: o.pub.Trust, Environment: o.env, Runtime: o.runtime, Mode: o.mode, Store: g.store, Metrics: g.metrics, Log: log, Now: o.clock.Now, Gate: o.gate, Told: o.told,
 		Swap: func(next *snapshot.Snapshot) { g.swaps++; g.holder.Swap(next) },
 		Builder: &snapshot.Builder{
 			Kinds: all.Kinds(), Targets: targets.Kinds(), Shared: g.shared, Metrics: g.metrics, Tracers: tracers,

@@ -28,6 +28,8 @@ type candidate struct {
 	verdict *bundle.Verdict
 	archive []byte // its exact bytes
 	etag    string // of the source it came from
+
+	approvers []string // keys of those who approved of it
 }
 
 // remembered is how many bundles that served before are known to have.
@@ -53,7 +55,7 @@ func (a *Activator) passes(ctx context.Context, c *candidate, current *snapshot.
 	case !v.Open():
 		a.wait(c, "held: "+rules(v.Refusals), v.Refusals)
 	default:
-		if len(v.Approvers) > 0 {
+		if c.approvers = v.Approvers; len(v.Approvers) > 0 {
 			a.o.Log.Info("a change is approved", slog.String("version", c.verdict.Position.String()), slog.Any("keys", v.Approvers))
 		}
 		return true, nil

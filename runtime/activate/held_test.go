@@ -3,6 +3,8 @@ package activate_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,13 +19,14 @@ import (
 // doorman is a gate that a test opens and closes.
 type doorman struct {
 	closed bool
+	by     []string // who has approved
 	err    error
 	asked  []activate.Step
 }
 
 func (d *doorman) judge(_ context.Context, s activate.Step) (gate.Verdict, error) {
 	d.asked = append(d.asked, s)
-	var v gate.Verdict
+	v := gate.Verdict{Approvers: d.by}
 	if d.closed {
 		v.Refusals = []gate.Refusal{{Rule: `gate "doors"`, Why: "the change opens one", Codes: []string{"AUTH_REMOVED"}, Want: 2, Have: 1}}
 	}
@@ -165,5 +168,42 @@ func TestModesOfTheRepository(t *testing.T) {
 	}
 	if g.want("1.1"); g.Status().Pending.Why != "sync is in dry-run; it verifies and builds" {
 		t.Errorf("dry-run before an open gate: %+v", g.Status().Pending)
+	}
+}
+
+// TestTold tells of each thing once: what serves, what waits and why, what was refused.
+func TestTold(t *testing.T) {
+	var events []string
+	door := &doorman{}
+	g := start(t, setup{mode: activate.Auto, gate: door.judge, told: func(e activate.Event) {
+		events = append(events, fmt.Sprintf("%s waits=%t %s before=%t %q", e.Position, e.Waits != "", e.Reason, e.Before != "", e.Approvers))
+	}})
+	g.mustOffer(g.program(1))
+	door.closed = true
+	g.mustOffer(g.program(2))
+	for range 3 {
+		if err := g.Reconsider(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	door.closed, door.by = false, []string{"ada"}
+	if err := g.Reconsider(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bad := g.program(3)
+	bad.Routes[0].Target.Upstream = "nowhere"
+	for range 2 {
+		if err := g.Offer(t.Context(), g.pub.Channel(g.pub.Bundle(bad), func(c *bundle.Channel) { c.Version, g.pub.Version = 3, 3 }), "e"); err == nil {
+			t.Fatal("it was taken")
+		}
+	}
+	want := []string{
+		`1.1 waits=false  before=false []`,
+		`1.2 waits=true  before=true []`,
+		`1.2 waits=false  before=true ["ada"]`,
+		`0.0 waits=false build_failed before=true []`,
+	}
+	if !slices.Equal(events, want) {
+		t.Errorf("told\n%q\nwant\n%q", events, want)
 	}
 }

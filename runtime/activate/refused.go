@@ -29,5 +29,10 @@ func (a *Activator) refused(err error) {
 	if f := a.status.Failure; f == nil || f.Message != err.Error() {
 		a.status.Failure = &Failure{Reason: reason, Message: err.Error(), Since: a.o.Now()}
 		a.o.Log.Error("a new bundle was refused", slog.Bool("serving", a.current != nil), slog.String("reason", reason), slog.Any("error", err))
+		e := Event{Reason: reason, Error: err.Error()}
+		if a.current != nil {
+			e.Before = a.current.Info.Digest
+		}
+		a.tell(e)
 	}
 }
