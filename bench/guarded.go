@@ -52,13 +52,16 @@ func (g *gateway) protect(ctx context.Context, p protection, number int) (_ *gua
 			return nil, err
 		}
 	}
-	if err := g.commit(ctx, name, g.protected(p)); err != nil {
+	if err := g.commit(ctx, name, g.protected(p, p.policy)); err != nil {
 		return nil, err
 	}
 	if err := g.apply(ctx, name, name+"-live"); err != nil {
 		return nil, err
 	}
 	args := []string{"--listen", s.addr}
+	if p.shadow > 0 {
+		args = append(args, "--sync", "dry-run")
+	}
 	switch p.state {
 	case inRedis:
 		if s.redis, err = startRedis(ctx, g.dir); err != nil {
@@ -79,11 +82,23 @@ func (g *gateway) protect(ctx context.Context, p protection, number int) (_ *gua
 		defer func() { _ = f.Close() }() // the child has its own
 		cmd.Stdout = f
 	}
-	return s, s.begin(ctx, cmd)
+	if err := s.begin(ctx, cmd); err != nil || p.shadow == 0 {
+		return s, err
+	}
+	if err := g.commit(ctx, name, g.protected(p, p.candidate)); err != nil {
+		return s, err
+	}
+	if err := g.apply(ctx, name, name+"-live"); err != nil {
+		return s, err
+	}
+	return s, s.process.wait(ctx, time.Minute, func() bool {
+		status, err := s.order(ctx, http.MethodGet, "/admin/status", "")
+		return err == nil && bytes.Contains(status, []byte(`"dryRun":`))
+	})
 }
 
 // protected is a configuration with one route for everything.
-func (g *gateway) protected(p protection) map[string]string {
+func (g *gateway) protected(p protection, policy []string) map[string]string {
 	const version = "apiVersion: gateway.suuupra.dev/v1\n"
 	route := bytes.NewBufferString(version + `routes:
   - id: all
@@ -92,11 +107,15 @@ func (g *gateway) protected(p protection) map[string]string {
     policy:
       timeout: 10s
 `)
-	for _, line := range p.policy {
+	for _, line := range policy {
 		fmt.Fprintf(route, "      %s\n", line)
 	}
+	rules := ""
+	if p.shadow > 0 { // callers are told apart by what the proxy in front says
+		rules = fmt.Sprintf("  trustedProxies: [127.0.0.0/8]\n  gitops: { dryRun: { percent: %d, minRequests: 1000000000 } }\n", p.shadow)
+	}
 	return map[string]string{
-		"gateway.yaml":    fmt.Sprintf("%sgateway:\n  name: bench\n  admin: { apiEnabled: true }\n  accessLog: { enabled: %t }\n", version, p.logged),
+		"gateway.yaml":    fmt.Sprintf("%sgateway:\n  name: bench\n  admin: { apiEnabled: true }\n  accessLog: { enabled: %t }\n%s", version, p.logged, rules),
 		"routes/all.yaml": route.String(),
 		"upstreams/all.yaml": fmt.Sprintf("%supstreams:\n  - id: all\n    targets: [{ url: %q }]\n    maxConnections: 65536\n", version,
 			"http://"+g.upstream),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,6 +31,9 @@ type protection struct {
 	// fields makes what each of n requests carries in its header.
 	fields func(ctx context.Context, g *guarded, n int) ([]string, error)
 	fresh  bool // no request is sent twice
+
+	shadow    int      // percent of the callers whose requests a candidate judges beside; 0: there is none
+	candidate []string // its policy
 }
 
 // protections are the rows about policies, in the order of the table.
@@ -38,6 +42,7 @@ func protections(i *issuer) []protection {
 	limit := func(more string) string {
 		return "rateLimit: { tokensPerInterval: 6000, intervalMs: 60000" + more + " }"
 	}
+	other := strings.Replace(jwt, "audience: bench", "audience: bench, clockSkewSeconds: 30", 1) // is judged like the one that serves
 	const byCaller, ahead = `, key: ["header:X-Caller"]`, ", localPercent: 10"
 	return []protection{
 		{name: "gwrun, no policy", fields: callerFields},
@@ -51,6 +56,8 @@ func protections(i *issuer) []protection {
 			name: "gwrun, JWT (ES256) + rate limit in Redis, localPercent 10 + metrics + access log", policy: []string{jwt, limit(ahead)},
 			state: inRedis, logged: true, budget: 2, fields: i.bearers,
 		},
+		{name: "gwrun, JWT (ES256), a candidate judges 10 % of the callers", policy: []string{jwt}, fields: i.passengers, shadow: 10, candidate: []string{other}},
+		{name: "gwrun, JWT (ES256), a candidate judges all callers", policy: []string{jwt}, fields: i.passengers, shadow: 100, candidate: []string{other}},
 	}
 }
 
