@@ -57,7 +57,7 @@ func (c *Compiler) decode(ctx context.Context, tree *load.Tree, diags *diag.List
 	for i := range tree.Files {
 		f := &tree.Files[i]
 		if root, ok := roots[f.Path]; ok {
-			v1.Validate("File", root, "", &results[i].diags)
+			judge(root, &results[i].diags)
 			results[i].root = root
 		}
 		diags.Merge(results[i].diags)
@@ -79,12 +79,19 @@ func (c *Compiler) decodeFile(f *load.RawFile, diags *diag.List) *schema.Node {
 		return nil
 	}
 	if !diags.HasErrors() {
-		v1.Validate("File", root, "", diags)
+		judge(root, diags)
 	}
 	if diags.Len() == 0 {
 		c.opts.Cache.keepFile(f.Path, f.Digest, root)
 	}
 	return root
+}
+
+// judge judges the envelope of a file. One of another version is judged once it is of the current one.
+func judge(root *schema.Node, diags *diag.List) {
+	if migrate.Current(root) {
+		v1.Validate("File", root, "", diags)
+	}
 }
 
 func (c *Compiler) evaluate(ctx context.Context, files []load.RawFile, diags *diag.List) (map[string]*schema.Node, error) {
@@ -104,11 +111,17 @@ func (c *Compiler) evaluate(ctx context.Context, files []load.RawFile, diags *di
 	return roots, nil
 }
 
-// migrateAll brings every file to the current API version.
+// migrateAll brings every file to the current API version, and judges the envelopes of those it has converted.
 func migrateAll(cfg *schema.Config, diags *diag.List) *schema.Config {
-	out := &schema.Config{Files: make([]schema.File, len(cfg.Files))}
-	for i := range cfg.Files {
-		out.Files[i] = migrate.Migrate(cfg.Files[i], diags)
+	out := &schema.Config{Files: slices.Clone(cfg.Files)}
+	for i := range out.Files {
+		f := &out.Files[i]
+		if migrate.Current(f.Root) {
+			continue // decode has judged it
+		}
+		*f = migrate.Migrate(*f, diags)
+		judge(f.Root, diags)
 	}
+	migrate.Warn(cfg.Files, diags)
 	return out
 }

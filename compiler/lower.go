@@ -33,6 +33,7 @@ type lowerer struct {
 	said     map[said]bool                 // of what routes share
 	unsaid   int                           // diagnostics that were said of another route
 	private  string                        // the tenants that may have private addresses dialled
+	guarded  []guarded                     // the routes in out
 	out      *lowered
 }
 
@@ -48,7 +49,7 @@ func lower(in *resolved, m *memo, opts *Options, diags *diag.List) *lowered {
 		}
 	}
 	routes := len(in.objects[kindRoute])
-	l.out.routes = make([]ir.Route, 0, routes)
+	l.out.routes, l.guarded = make([]ir.Route, 0, routes), make([]guarded, 0, routes)
 	l.out.origins.roots = make([]originRoot, 0, 2*routes+len(in.objects[kindUpstream])+1)
 	for _, o := range in.objects[kindUpstream] {
 		l.upstream(o)
@@ -56,6 +57,9 @@ func lower(in *resolved, m *memo, opts *Options, diags *diag.List) *lowered {
 	l.gateway()
 	for _, o := range in.objects[kindRoute] {
 		l.route(o)
+	}
+	if !diags.HasErrors() {
+		l.falls()
 	}
 	return l.out
 }
@@ -68,6 +72,7 @@ func (l *lowerer) gateway() {
 	l.out.gateway = lowerGateway(&g)
 	if l.in.gateway != nil {
 		checkListeners(site{l.in.gateway, "gateway", l.diags}, &g)
+		l.admin(site{l.in.gateway.Get("admin"), "gateway.admin", l.diags}, g.Admin)
 	}
 	l.out.origins.add("gateway", "", l.in.gateway)
 }
@@ -82,6 +87,7 @@ func (l *lowerer) route(o *object) {
 		r = &loweredRoute{madeOf: from, uses: uses, route: ir.Route{ID: o.id, Tenant: o.tenant, Match: *match}}
 		l.target(o, r)
 		l.policy(o, r)
+		r.guards = guardsOf(r)
 		if l.diags.Len()+l.unsaid == before {
 			l.memo.routes[o.node] = r
 		}
@@ -90,6 +96,7 @@ func (l *lowerer) route(o *object) {
 		l.out.upstreams[r.inline.ID] = *r.inline
 	}
 	l.out.routes = append(l.out.routes, r.route)
+	l.guarded = append(l.guarded, guarded{matched{o.id, o.node.Get("matcher")}, r.guards})
 	l.out.origins.add("routes/"+o.id, "", o.node)
 	l.out.origins.add("routes/"+o.id, "policy", r.policy)
 }

@@ -18,6 +18,7 @@ type memo struct {
 	valid   map[shapeOf]bool
 	matches map[*schema.Node]*ir.Match // by matcher
 	between []betweenRoutes
+	falls   []falls
 	routes  map[*schema.Node]*loweredRoute
 }
 
@@ -62,6 +63,18 @@ type betweenRoutes struct {
 	said   diag.List
 }
 
+// guarded is a route with its guards, see guardsOf.
+type guarded struct {
+	matched
+	guards string
+}
+
+// falls is what was found of the methods of a set of routes.
+type falls struct {
+	routes []guarded
+	said   diag.List
+}
+
 // known returns what was found between the same routes before.
 func (m *memo) known(routes []matched) (diag.List, bool) {
 	for _, b := range m.between {
@@ -79,6 +92,7 @@ type loweredRoute struct {
 	route  ir.Route
 	inline *ir.Upstream // the upstream its url stands for
 	policy *schema.Node // with the defaults and the named policies laid under it
+	guards string       // see guardsOf
 }
 
 // madeOf is what can differ while the node of the route is the same.

@@ -35,12 +35,8 @@ func lowerGateway(g *v1.Gateway) ir.Gateway {
 	if s := g.LoadShedding; s != nil && s.Enabled {
 		out.LoadShedding = &ir.LoadShedding{TargetDelay: int64(*s.TargetDelay), MaxPercent: *s.MaxPercent, MaxInFlight: *s.MaxInFlight}
 	}
-	if a := g.Admin; a != nil {
-		out.Admin = ir.Admin{
-			APIEnabled: a.APIEnabled, HotReloadEnabled: a.HotReloadEnabled,
-			SecretsManagementEnabled: a.SecretsManagementEnabled, DashboardUIEnabled: a.DashboardUIEnabled,
-		}
-	}
+	out.GitOps = gitOpsOf(g.GitOps)
+	out.Admin = adminOf(g.Admin)
 	return out
 }
 

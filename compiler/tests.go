@@ -10,6 +10,7 @@ import (
 	"github.com/suuupra/gateway/compiler/yamlpos"
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/migrate"
 	"github.com/suuupra/gateway/schema/v1"
 )
 
@@ -42,9 +43,16 @@ func (u *Unit) Tests(ctx context.Context) (files []schema.File, diags diag.List,
 		}
 	}
 	slices.SortFunc(files, func(a, b schema.File) int { return cmp.Compare(a.Path, b.Path) })
+	migrate.Warn(files, &diags)
 	for i := range files {
 		var bad diag.List
-		if v1.ValidateTests(files[i].Root, &bad); !bad.HasErrors() { // else the shape is not known
+		if !migrate.Current(files[i].Root) {
+			files[i] = migrate.Migrate(files[i], &bad)
+		}
+		if migrate.Current(files[i].Root) {
+			v1.ValidateTests(files[i].Root, &bad)
+		}
+		if !bad.HasErrors() { // else the shape is not known
 			u.knowEnvironments(files[i].Root, &bad)
 		}
 		diags.Merge(bad)

@@ -45,7 +45,7 @@ func TestTests(t *testing.T) {
 		"tests/c.yaml:2:8 GW1100 expected a value",
 		"tests/d.cue GW1090 this program does not evaluate CUE files",
 		"tests/e.YAML GW1002 no loader takes this file",
-		`tests/f.yaml:1:13 GW2002 apiVersion is "gateway.suuupra.dev/v0", known: gateway.suuupra.dev/v1`,
+		`tests/f.yaml:1:13 GW2002 apiVersion is "gateway.suuupra.dev/v0", known: gateway.suuupra.dev/v1, gateway.suuupra.dev/v1beta1`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/suuupra/gateway/cmd/internal/toolchain"
+	"github.com/suuupra/gateway/compiler/diff"
 	"github.com/suuupra/gateway/runtime/simulate"
 	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
@@ -197,20 +200,36 @@ func writeWinner(w io.Writer, win *simulate.Winner) {
 	}
 	fmt.Fprintln(w, "\npipeline")
 	for i, s := range win.Pipeline {
-		fmt.Fprintf(w, "  %d. %-12s %s\n", i+1, s.Phase, strings.TrimSpace(s.Policy+" "+s.Does))
+		fmt.Fprintf(w, "  %d. %-12s %s\n", i+1, s.Phase, cmp.Or(s.Policy, s.Does)) // a policy's settings follow, with their lines
 	}
 	fmt.Fprintln(w, "\nsettings")
 	width := 0
-	for _, s := range win.Settings {
-		width = max(width, len(s.Field)+len(s.Value)+3)
+	lines := make([]string, len(win.Settings))
+	for i, s := range win.Settings {
+		lines[i] = s.Field + " = " + readable(s)
+		width = max(width, utf8.RuneCountInString(lines[i]))
 	}
-	for _, s := range win.Settings {
+	for i, s := range win.Settings {
 		where := "default"
 		if s.Origin != nil {
 			where = s.Origin.String()
 		}
-		fmt.Fprintf(w, "  %-*s  %s\n", width, s.Field+" = "+s.Value, where)
+		fmt.Fprintf(w, "  %-*s  %s\n", width, lines[i], where)
 	}
+}
+
+// readable is the value of a setting; those of policies are JSON.
+func readable(s simulate.Setting) string {
+	if !strings.HasPrefix(s.Field, "policy.") {
+		return s.Value
+	}
+	d := json.NewDecoder(strings.NewReader(s.Value))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil || d.More() {
+		return s.Value // such as 30s
+	}
+	return diff.Show(v)
 }
 
 func at(pos *diag.Pos) string {

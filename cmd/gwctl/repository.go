@@ -31,6 +31,7 @@ func (f *repositoryFlags) register(cmd *cobra.Command) {
 type repository struct {
 	tree *load.Tree
 	unit *compiler.Unit
+	args string // that make gwctl validate judge the same files
 }
 
 // pathArg is the optional PATH argument.
@@ -53,7 +54,14 @@ func (f *repositoryFlags) open(ctx context.Context, path string) (*repository, e
 	if err != nil {
 		return nil, err
 	}
-	return &repository{tree: tree, unit: unit}, nil
+	r := &repository{tree: tree, unit: unit}
+	if path != "." {
+		r.args += " " + path
+	}
+	if f.rev != "" {
+		r.args += " --rev " + f.rev
+	}
+	return r, nil
 }
 
 // validate judges a repository. Nothing is decoded if the same content was judged before.
@@ -74,19 +82,24 @@ func (r *repository) source(path string) []byte {
 	return nil
 }
 
-// compile compiles one environment. What is wrong with it is printed, and ends the command with exit code 3.
+// compile compiles one environment. What is wrong with it is printed, and ends the command with exit code 3. Warnings are
+// counted: they are the subject of validate, and of no command that compiles for another purpose.
 func (r *repository) compile(w io.Writer, environment string) (*ir.Program, error) {
 	bar := startProgress(w, "compiling "+environment)
 	out := r.unit.Compile(environment)
 	bar.done()
-	if out.Diags.Len() > 0 {
-		report := r.report(out.Diags.Sorted())
-		if err := diag.Text(w, report); err != nil {
+	if out.Diags.HasErrors() {
+		if err := diag.Text(w, r.report(out.Diags.Sorted())); err != nil {
 			return nil, err
 		}
-	}
-	if out.Diags.HasErrors() {
 		return nil, &silentError{exitInvalid}
+	}
+	if n := out.Diags.Len(); n > 0 {
+		args := r.args
+		if environment != "" {
+			args += " --env " + environment
+		}
+		fmt.Fprintf(w, "gwctl: %s; see gwctl validate%s\n", count(n, "warning"), args)
 	}
 	return out.WithOrigins(), nil
 }

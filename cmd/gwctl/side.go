@@ -114,7 +114,11 @@ func unpack(raw *bundle.Raw) (*ir.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := ir.Unpack(v.Bundle)
+	return unpackBundle(v.Bundle)
+}
+
+func unpackBundle(b *bundle.Bundle) (*ir.Program, error) {
+	p, err := ir.Unpack(b)
 	if err != nil {
 		return nil, fmt.Errorf("unpack bundle: %w", err)
 	}

@@ -56,12 +56,13 @@ func TestGoldenStories(t *testing.T) {
 			return setup(e, bin, root)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"gwctl": func(ts *testscript.TestScript, neg bool, args []string) { run(ts, neg, 0, "gwctl", args) },
-			"gwrun": func(ts *testscript.TestScript, neg bool, args []string) { run(ts, neg, 0, "gwrun", args) },
-			"exits": exits,
-			"until": until,
-			"flip":  flip,
-			"forge": forge,
+			"gwctl":  func(ts *testscript.TestScript, neg bool, args []string) { run(ts, neg, 0, "gwctl", args) },
+			"gwrun":  func(ts *testscript.TestScript, neg bool, args []string) { run(ts, neg, 0, "gwrun", args) },
+			"exits":  exits,
+			"until":  until,
+			"flip":   flip,
+			"forge":  forge,
+			"digest": digest,
 			"commit": func(ts *testscript.TestScript, _ bool, args []string) {
 				if len(args) != 2 {
 					ts.Fatalf("usage: commit dir message")
@@ -84,6 +85,7 @@ type (
 
 func setup(e *testscript.Env, bin, root string) error {
 	for name, value := range map[string]string{
+		"GWCTL_USER":  "tester",
 		"PATH":        bin + string(os.PathListSeparator) + e.Getenv("PATH"),
 		"GWCTL_CACHE": filepath.Join(e.WorkDir, ".tmp", "cache"),
 		"SCHEMA":      filepath.Join(root, "schema", "v1", "schema.json"),
@@ -103,7 +105,7 @@ func setup(e *testscript.Env, bin, root string) error {
 }
 
 // writeKeys writes what gwctl keygen writes, from a seed: no private key lies in the repository, and signatures are the
-// same in every run. A second release key is for stories where one is not enough.
+// same in every run. A second release key, and a second approver's, are for stories where one is not enough.
 func writeKeys(dir, seed string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -112,7 +114,7 @@ func writeKeys(dir, seed string) error {
 	for _, k := range []struct {
 		name string
 		role bundle.Role
-	}{{"release", bundle.RoleRelease}, {"release2", bundle.RoleRelease}, {"channel", bundle.RoleChannel}} {
+	}{{"release", bundle.RoleRelease}, {"release2", bundle.RoleRelease}, {"channel", bundle.RoleChannel}, {"ada", bundle.RoleApprover}, {"bob", bundle.RoleApprover}} {
 		sum := sha256.Sum256([]byte("for tests only: " + seed + " " + k.name))
 		der, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(sum[:]))
 		if err != nil {
@@ -214,6 +216,19 @@ func forge(ts *testscript.TestScript, _ bool, args []string) {
 	data, err := b.Encode(nil)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[3]), data, 0o644))
+}
+
+// digest N NAME keeps what the story shows as <digest N> in a variable.
+func digest(ts *testscript.TestScript, _ bool, args []string) {
+	m := ts.Value(masksKey{}).(*masks)
+	if len(args) != 2 {
+		ts.Fatalf("usage: digest n name")
+	}
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n < 1 || n > len(m.digests) {
+		ts.Fatalf("the story has shown %d digests", len(m.digests))
+	}
+	ts.Setenv(args[1], m.digests[n-1])
 }
 
 // flip FILE OFFSET changes one bit of a file; a negative offset counts from its end.
