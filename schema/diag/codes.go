@@ -14,7 +14,7 @@ type Explanation struct {
 // Explanations returns every known code, grouped by area, in ascending order within each.
 func Explanations() []Explanation {
 	var out []Explanation
-	for _, area := range [][]Explanation{syntaxCodes, schemaCodes, referenceCodes, routeCodes, policyCodes, trustCodes, syncCodes} {
+	for _, area := range [][]Explanation{syntaxCodes, kubernetesCodes, schemaCodes, referenceCodes, routeCodes, policyCodes, trustCodes, syncCodes} {
 		out = append(out, area...)
 	}
 	return out

@@ -153,4 +153,28 @@ var referenceCodes = []Explanation{
 		Fix: "write https; inside one machine or an encrypted network it can stay",
 		Bad: "auth: { jwt: { issuer: https://id.example.com, audience: api, jwksUri: \"http://id.example.com/jwks.json\" } }", Good: "auth: { jwt: { issuer: https://id.example.com, audience: api, jwksUri: \"https://id.example.com/jwks.json\" } }",
 	},
+	{
+		Code: "GW3070", Title: "a name of the admin API that is taken",
+		Why: "what the built-in roles permit is the same at every gateway, and a record of what was done must leave no doubt who did it",
+		Fix: "choose another name",
+		Bad: "roles: [{ id: operator, permissions: [\"*:*\"] }]", Good: "roles: [{ id: lead, inherits: [operator], permissions: [\"sessions:delete\"] }]",
+	},
+	{
+		Code: "GW3071", Title: "an unknown role of the admin API",
+		Why: "a role that is not there permits nothing, and one of that name that comes later would permit more than anybody has reviewed",
+		Fix: "define it in gateway.admin.roles, or check the spelling",
+		Bad: "users: [{ name: ann, passwordHash: env:ANN_HASH, roles: [operators] }]", Good: "users: [{ name: ann, passwordHash: env:ANN_HASH, roles: [operator] }]",
+	},
+	{
+		Code: "GW3072", Title: "roles that inherit in a circle",
+		Why: "all roles of a circle permit the same, so that each of them permits more than it says",
+		Fix: "take one of them out of inherits",
+		Bad: "roles: [{ id: a, inherits: [b] }, { id: b, inherits: [a] }]", Good: "roles: [{ id: a, inherits: [b] }, { id: b, permissions: [\"keys:read\"] }]",
+	},
+	{
+		Code: "GW3073", Title: "an unknown permission of the admin API",
+		Why: "a permission that is none permits nothing, and whoever was to have it finds out when it matters",
+		Fix: "write one of those that docs/admin.md lists, or a star for all resources or all actions",
+		Bad: "roles: [{ id: keys, permissions: [\"keys:write\"] }]", Good: "roles: [{ id: keys, permissions: [\"keys:create\", \"keys:update\"] }]",
+	},
 }

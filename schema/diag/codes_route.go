@@ -53,4 +53,11 @@ var routeCodes = []Explanation{
 		Fix: "write methods in capitals and each name once; an asterisk as value means that any will do",
 		Bad: "matcher: { path: /users, methods: [get] }", Good: "matcher: { path: /users, methods: [GET] }",
 	},
+	{
+		Code: "GW4009", Title: "guarded for some methods alone",
+		Why:  "if a route does not take the method of a request, the next more general one is tried, and that one asks for no token, key, signature or address: what was meant to be protected is served or changed by another method. It is a warning, for the other route may be meant for everybody",
+		Fix:  "leave methods out of the guarded route, guard the other one too, or narrow its path or its methods",
+		Bad:  "routes:\n  - id: reports\n    matcher: { path: /reports/*, methods: [GET] }\n    policy: { auth: { apiKey: {} } }\n    ...\n  - id: site\n    matcher: { path: /* }\n    ...",
+		Good: "routes:\n  - id: reports\n    matcher: { path: /reports/* }\n    policy: { auth: { apiKey: {} } }\n    ...\n  - id: site\n    matcher: { path: /* }\n    ...",
+	},
 }

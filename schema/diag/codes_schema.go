@@ -136,7 +136,7 @@ var schemaCodes = []Explanation{
 	},
 	{
 		Code: "GW2191", Title: "no reference to a secret",
-		Why: "a field for a secret takes only the name of one, env:NAME or file:/absolute/path in its normal form, so that the value cannot end up in the repository and a grant covers exactly what it names; the line is not shown, because it may hold the value",
+		Why: "a field for a secret takes only the name of one, env:NAME or file:/absolute/path in its normal form, so that the value cannot end up in the repository and a grant covers exactly what it names; what gwrun is told in variables of its own, GWRUN_*, is for nobody else; the line is not shown, because it may hold the value",
 		Fix: "write a reference; if the value stands there, withdraw it",
 		Bad: "tls: { cert: file:/etc/gwrun/tls.crt, key: tls.key }", Good: "tls: { cert: file:/etc/gwrun/tls.crt, key: file:/etc/gwrun/tls.key }",
 	},

@@ -1,6 +1,6 @@
 package diag
 
-// GW1xxx: reading files. 10xx the repository and encodings, 11xx the YAML dialect, 15xx CUE.
+// GW1xxx: reading files. 10xx the repository and encodings, 11xx the YAML dialect, 12xx older versions, 15xx CUE.
 var syntaxCodes = []Explanation{
 	{
 		Code: "GW1001", Title: "no config file",
@@ -197,6 +197,35 @@ var syntaxCodes = []Explanation{
 		Code: "GW1117", Title: "many problems",
 		Why: "after a hundred problems in one file the list is cut",
 		Fix: "mend those that are listed first",
+	},
+	{
+		Code: "GW1201", Title: "older apiVersion",
+		Why:  "files of an older version are read as they always were, but a version is dropped after two minor releases of this warning",
+		Fix:  "run `gwctl migrate --write`, which changes the files and nothing that they say; docs/migration.md has the versions",
+		Bad:  "apiVersion: gateway.suuupra.dev/v1beta1\nkind: Policy\nid: patient\ntimeout: 10",
+		Good: "apiVersion: gateway.suuupra.dev/v1\npolicies:\n  - id: patient\n    timeout: 10000",
+	},
+	{
+		Code: "GW1202", Title: "CUE of an older version",
+		Why: "older versions are read as YAML and JSON only: what CUE computes cannot be rewritten without changing how it is computed",
+		Fix: "export the file with `cue export --out yaml`, run `gwctl migrate --write` on what comes out, and keep that; or write the CUE file for the current version",
+	},
+	{
+		Code: "GW1203", Title: "no such kind",
+		Why: "a file of gateway.suuupra.dev/v1beta1 holds one object, and its kind says by which definition it is read",
+		Fix: "write the kind the message lists",
+		Bad: "apiVersion: gateway.suuupra.dev/v1beta1\nkind: Rout\nid: a", Good: "apiVersion: gateway.suuupra.dev/v1beta1\nkind: Route\nid: a",
+	},
+	{
+		Code: "GW1204", Title: "spelling of another version",
+		Why: "a file is written in one version: a field that only another one has would be read as nobody meant it, seconds as milliseconds for one",
+		Fix: "write the name the hint gives, or migrate the file as a whole",
+		Bad: "apiVersion: gateway.suuupra.dev/v1beta1\nkind: Upstream\nconnectTimeout: 5", Good: "apiVersion: gateway.suuupra.dev/v1beta1\nkind: Upstream\nconnect_timeout: 5",
+	},
+	{
+		Code: "GW1205", Title: "file that cannot be rewritten",
+		Why: "`gwctl migrate` changes bytes in place and keeps everything else; where an alias stands for a whole policy, or a comment beside a part that moves within brackets, it cannot do so",
+		Fix: "write the alias out, or move the comment to a line of its own above, and try again; the compiler reads the file as it is",
 	},
 	{
 		Code: "GW1501", Title: "CUE syntax",
