@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -61,7 +60,7 @@ func askGateway(ctx context.Context, base, path string, limit int64) ([]byte, er
 		return nil, err
 	}
 	if status != http.StatusOK {
-		return nil, gatewayRefused(base, status)
+		return nil, gatewayRefused(base, status, body)
 	}
 	return body, nil
 }
@@ -74,13 +73,30 @@ type gatewayCall struct {
 	limit        int64  // bytes of the answer
 }
 
-// callGateway makes a request with the token of GWRUN_ADMIN_TOKEN, and returns the status and the body of the answer.
+// callGateway makes a request with the credential there is for the gateway, and returns the status and the body of the answer. A session
+// whose token is not taken any more is renewed once: the gateways may have got another key.
 func callGateway(ctx context.Context, base string, c gatewayCall) (status int, body []byte, err error) {
 	u, err := gatewayURL(base)
 	if err != nil {
 		return 0, nil, err
 	}
-	u = u.JoinPath(c.path)
+	who, err := credentialFor(ctx, u)
+	if err != nil {
+		return 0, nil, err
+	}
+	status, body, err = sendGateway(ctx, u, c, who.bearer)
+	if err == nil && status == http.StatusUnauthorized && who.saved {
+		if who, err = renew(ctx, u, who.bearer); err != nil {
+			return 0, nil, err
+		}
+		return sendGateway(ctx, u, c, who.bearer)
+	}
+	return status, body, err
+}
+
+// sendGateway makes a request with a token; "" sends none.
+func sendGateway(ctx context.Context, gateway *url.URL, c gatewayCall, token string) (status int, body []byte, err error) {
+	u := gateway.JoinPath(c.path)
 	u.RawQuery = c.query.Encode()
 	ctx, cancel := context.WithTimeout(ctx, gatewayTimeout)
 	defer cancel()
@@ -92,7 +108,7 @@ func callGateway(ctx context.Context, base string, c gatewayCall) (status int, b
 	if c.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if token := os.Getenv("GWRUN_ADMIN_TOKEN"); token != "" {
+	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	// A redirect would carry the token to somewhere nobody named.
@@ -111,15 +127,26 @@ func callGateway(ctx context.Context, base string, c gatewayCall) (status int, b
 	return resp.StatusCode, body, nil
 }
 
-// gatewayRefused says what a status other than the one hoped for means.
-func gatewayRefused(base string, status int) error {
+// gatewayRefused says what a status other than the one hoped for means, and what the gateway said about it.
+func gatewayRefused(base string, status int, body []byte) error {
 	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return &codeError{exitRefused, fmt.Errorf("the gateway at %s refused the token; set GWRUN_ADMIN_TOKEN", redacted(base))}
+	case http.StatusUnauthorized:
+		return &codeError{exitRefused, fmt.Errorf("the gateway at %s refused the token; log in with gwctl login, or set GWRUN_ADMIN_TOKEN", redacted(base))}
+	case http.StatusForbidden:
+		return &codeError{exitRefused, fmt.Errorf("the gateway at %s does not permit this: %s", redacted(base), detailOf(body))}
 	case http.StatusNotFound:
 		return fmt.Errorf("%s: %w", redacted(base), errNoGateway)
 	}
 	return fmt.Errorf("the gateway at %s answered %d %s", redacted(base), status, http.StatusText(status))
+}
+
+// detailOf is what a problem says, on one line.
+func detailOf(body []byte) string {
+	var problem struct{ Detail string }
+	if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
+		return "it does not say why"
+	}
+	return cell(problem.Detail)
 }
 
 // fetchStatus asks a gateway what it runs.
@@ -142,40 +169,4 @@ func fetchRunning(ctx context.Context, base string) (*bundle.Raw, error) {
 		return nil, err
 	}
 	return bundle.DecodeArchive(body)
-}
-
-// reached reports whether a gateway runs a channel position or a later one.
-func reached(st *admin.Status, want bundle.Position) bool {
-	r := st.Running
-	return r != nil && (bundle.Position{Epoch: int64(r.Epoch), Version: int64(r.Version)}).Compare(want) >= 0
-}
-
-// statusLine says in one line how a gateway is.
-func statusLine(name string, st *admin.Status, err error) string {
-	name = redacted(name)
-	switch {
-	case err != nil:
-		return fmt.Sprintf("%s: %v", name, err)
-	case st.Running == nil:
-		return fmt.Sprintf("%s: nothing is running yet%s", name, failureText(st))
-	}
-	r := st.Running
-	return fmt.Sprintf("%s: %s version %d.%d, digest %s, commit %.12s%s", name, r.Environment, r.Epoch, r.Version, bundle.Digest(r.Digest).Short(), r.Commit, failureText(st))
-}
-
-func failureText(st *admin.Status) string {
-	text := ""
-	if p := st.Source.Pending; p != nil {
-		text += fmt.Sprintf("; version %d waits: %s", p.Version, p.Reason)
-	}
-	if len(st.MissingSecrets) > 0 {
-		text += fmt.Sprintf("; routes answer 503 for want of these secrets: %s", strings.Join(st.MissingSecrets, ", "))
-	}
-	if len(st.RestartNeeded) > 0 {
-		text += fmt.Sprintf("; restart it: the bundle opens these listeners otherwise than they are open: %s", strings.Join(st.RestartNeeded, ", "))
-	}
-	if f := st.Source.LastError; f != nil {
-		text += fmt.Sprintf("; error since %s: %s: %s", f.Since.UTC().Format(time.RFC3339), f.Code, f.Message)
-	}
-	return text
 }

@@ -25,7 +25,7 @@ func newKeys() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "keys COMMAND --gateway URL", Short: "Make, list, rotate and revoke API keys",
 		Long: `keys administers the API keys that policy.auth.apiKey asks for, through the admin API of any one of the gateways that share a
-Redis (token: GWRUN_ADMIN_TOKEN). A key is printed once, when it is made: the gateways keep a hash of its secret. Everything else
+Redis (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN). A key is printed once, when it is made: the gateways keep a hash of its secret. Everything else
 about a key goes by its id, the 16 characters before its last "_", which is no secret.`,
 	}
 	cmd.AddCommand(newKeysCreate(), newKeysList(), newKeysShow(), newKeysRotate(), newKeysFinish(), newKeysRevoke())
@@ -36,7 +36,7 @@ about a key goes by its id, the 16 characters before its last "_", which is no s
 type keysFlags struct{ gateway, format string }
 
 func (f *keysFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.gateway, "gateway", "", "URL of the gateway's admin API (token: GWRUN_ADMIN_TOKEN)")
+	cmd.Flags().StringVar(&f.gateway, "gateway", "", "URL of the gateway's admin API (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
 	cmd.Flags().StringVar(&f.format, "format", "text", "text or json")
 }
 
@@ -76,7 +76,7 @@ kept without passing a screen. Nobody can print it again.`,
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&body.Owner, "owner", "", "whom the key is for")
-	cmd.Flags().StringVar(&body.Tenant, "tenant", "", "tenant whose routes the key is for (default: all routes)")
+	cmd.Flags().StringVar(&body.Tenant, "tenant", "", "tenant whose routes the key is for, one that the gateway has routes of (default: all routes)")
 	cmd.Flags().StringSliceVar(&body.Scopes, "scope", nil, "scope of the key; may be repeated")
 	cmd.Flags().StringVar(&body.ExpiresIn, "expires-in", "", "how long the key is good, such as 90d or 12h (default: until it is revoked)")
 	cmd.Flags().StringVar(&body.ExpiresAt, "expires-at", "", "when it ends, such as 2027-01-31T12:00:00Z")
@@ -228,18 +228,18 @@ func (f *keysFlags) call(cmd *cobra.Command, method, path string, query url.Valu
 func (f *keysFlags) refused(status int, answer []byte) error {
 	var problem struct{ Code, Detail string }
 	if json.Unmarshal(answer, &problem) != nil || problem.Detail == "" {
-		return gatewayRefused(f.gateway, status)
+		return gatewayRefused(f.gateway, status, answer)
 	}
 	err := fmt.Errorf("the gateway says: %s", cell(problem.Detail))
 	switch {
-	case status == http.StatusBadRequest, problem.Code == "no_such_key":
+	case status == http.StatusBadRequest, problem.Code == "no_such_key", problem.Code == "no_such_tenant":
 		return usage(err)
 	case status == http.StatusConflict:
 		return &codeError{exitConflict, err}
 	case status >= 500:
 		return err
 	}
-	return gatewayRefused(f.gateway, status)
+	return gatewayRefused(f.gateway, status, answer)
 }
 
 // printSecret prints a key that nobody can print again.

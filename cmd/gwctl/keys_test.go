@@ -74,7 +74,8 @@ func newKeyService(t *testing.T, clock *testkit.Clock) *apikeys.Service {
 	t.Helper()
 	s, err := apikeys.New(apikeys.Options{
 		Store: memstate.New(memstate.Options{}), Pepper: []byte("a pepper that is long enough for it"), Environment: "test", Now: clock.Now,
-		Log: slog.New(slog.DiscardHandler), Random: rand.NewChaCha8([32]byte{1}),
+		Tenants: func() []string { return []string{"blue"} },
+		Log:     slog.New(slog.DiscardHandler), Random: rand.NewChaCha8([32]byte{1}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -201,6 +202,7 @@ func TestKeysRefused(t *testing.T) {
 	}{
 		{"an id that nobody has", []string{"show", id}, exitUsage, "gwctl: the gateway says: there is no API key with this id in this environment\n"},
 		{"a tenant that is none", []string{"create", "--owner", "a", "--tenant", "A"}, exitUsage, `gwctl: the gateway says: tenant is "A", must be up to 63`},
+		{"a tenant that nobody is", []string{"create", "--owner", "a", "--tenant", "green"}, exitUsage, "gwctl: the gateway says: there is no tenant \"green\" in this environment; there are blue\n"},
 		{"a span that is none", []string{"create", "--owner", "a", "--expires-in", "soon"}, exitUsage, "gwctl: the gateway says: expiresIn must be a span of time such as 90d or 12h\n"},
 		{"two ends", []string{"create", "--owner", "a", "--expires-in", "1d", "--expires-at", "2027-01-01T00:00:00Z"}, exitUsage, "must be one of them\n"},
 	} {
@@ -211,7 +213,7 @@ func TestKeysRefused(t *testing.T) {
 	}
 	t.Setenv("GWRUN_ADMIN_TOKEN", "wrong")
 	code, _, stderr := keysCommand(t, gateway, "list")
-	if code != exitRefused || stderr != "gwctl: the gateway at "+gateway+" refused the token; set GWRUN_ADMIN_TOKEN\n" {
+	if code != exitRefused || stderr != "gwctl: the gateway at "+gateway+" refused the token; log in with gwctl login, or set GWRUN_ADMIN_TOKEN\n" {
 		t.Errorf("a wrong token: exit code %d, %q", code, stderr)
 	}
 	code, _, stderr = keysCommand(t, keysGateway(t, clock, nil), "list")

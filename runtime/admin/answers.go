@@ -53,25 +53,31 @@ func (s *Server) complete() Status {
 	return st
 }
 
-func (s *Server) status(*httpmsg.Request) *httpmsg.Response {
+func (s *Server) status(*call) *httpmsg.Response {
 	return respondJSON(http.StatusOK, s.complete())
 }
 
-func (s *Server) reload(*httpmsg.Request) *httpmsg.Response {
-	s.o.Reload()
-	return respondJSON(http.StatusAccepted, struct {
-		Status string `json:"status"`
-	}{"the source will be polled now; /admin/status says what came of it"})
+// Reloading is the answer of POST /admin/reload.
+type Reloading struct {
+	Status string `json:"status"`
 }
 
-func (s *Server) secrets(*httpmsg.Request) *httpmsg.Response {
+func (s *Server) reload(*call) *httpmsg.Response {
+	s.o.Reload()
+	return respondJSON(http.StatusAccepted, Reloading{"the source will be polled now; /admin/status says what came of it"})
+}
+
+// SecretList is the answer of GET /admin/secrets.
+type SecretList struct {
+	Secrets []SecretReference `json:"secrets"`
+}
+
+func (s *Server) secrets(*call) *httpmsg.Response {
 	list := []SecretReference{}
 	if s.o.Secrets != nil {
 		list = append(list, s.o.Secrets.Secrets()...)
 	}
-	return respondJSON(http.StatusOK, struct {
-		Secrets []SecretReference `json:"secrets"`
-	}{list})
+	return respondJSON(http.StatusOK, SecretList{list})
 }
 
 // scrapeWait is how long a scrape waits for the one before it.
@@ -132,8 +138,8 @@ const (
 	maxPage     = 1000
 )
 
-// routeLine is a route in a list: everything but the plans.
-type routeLine struct {
+// RouteLine is a route in a list: everything but the plans.
+type RouteLine struct {
 	ID       string   `json:"id"`
 	Tenant   string   `json:"tenant,omitempty"`
 	Match    ir.Match `json:"match"`
@@ -142,8 +148,8 @@ type routeLine struct {
 	Policies []string `json:"policies"` // kinds, in pipeline order
 }
 
-func line(r ir.Route) routeLine {
-	l := routeLine{
+func line(r ir.Route) RouteLine {
+	l := RouteLine{
 		ID: r.ID, Tenant: r.Tenant, Match: r.Match, Target: r.Target.Type, Upstream: r.Target.Upstream,
 		Policies: make([]string, len(r.Policies)),
 	}
@@ -153,17 +159,20 @@ func line(r ir.Route) routeLine {
 	return l
 }
 
+// RoutePage is the answer of GET /admin/config/routes.
+type RoutePage struct {
+	Routes []RouteLine `json:"routes"`
+	Next   *string     `json:"next"` // the value of "after" for the next page; null on the last
+}
+
 // routes lists the running routes in pages: ?limit=N&after=ID.
-func (s *Server) routes(r *httpmsg.Request) *httpmsg.Response {
-	after, limit, bad := pageOf(r)
+func (s *Server) routes(c *call) *httpmsg.Response {
+	after, limit, bad := pageOf(c.Request)
 	if bad != nil {
 		return bad
 	}
 	found := s.o.Routes.After(after, limit+1)
-	page := struct {
-		Routes []routeLine `json:"routes"`
-		Next   *string     `json:"next"` // the value of "after" for the next page; null on the last
-	}{Routes: []routeLine{}}
+	page := RoutePage{Routes: []RouteLine{}}
 	if len(found) > limit {
 		found = found[:limit]
 		page.Next = &found[limit-1].ID
@@ -172,4 +181,13 @@ func (s *Server) routes(r *httpmsg.Request) *httpmsg.Response {
 		page.Routes = append(page.Routes, line(route))
 	}
 	return respondJSON(http.StatusOK, page)
+}
+
+// route shows one running route.
+func (s *Server) route(c *call) *httpmsg.Response {
+	route, ok := s.o.Routes.Route(c.id)
+	if !ok {
+		return nil
+	}
+	return respondJSON(http.StatusOK, route)
 }

@@ -27,7 +27,7 @@ func TestStatus(t *testing.T) {
 		`"since":"2026-11-23T11:58:30Z"},"pending":{"version":43,"digest":"sha256:aaaaaaaaaaaaaaaa","reason":"waits for approval"}},` +
 		`"drift":{"checkedAt":"2026-11-23T11:58:30Z","commitsBehind":3,"classes":[{"class":"source","detected":true,` +
 		`"detail":"main has moved"},{"class":"live","detected":false}],"source":null},"listeners":[{"id":"web","address":"0.0.0.0:8080"}],` +
-		`"loadShedding":{"state":"idle","delayMs":0,"targetDelayMs":0,"inFlight":3,"maxInFlight":0,"priorities":null},"sharedState":null,` +
+		`"loadShedding":{"state":"idle","delayMs":0,"targetDelayMs":0,"inFlight":3,"maxInFlight":0,"priorities":[]},"sharedState":null,` +
 		`"startedAt":"2026-11-23T11:00:00Z","uptimeSeconds":3600,"build":{"version":"1.2.3","commit":"abc","go":"go1.26"}}` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

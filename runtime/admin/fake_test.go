@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type fake struct {
 	status   Status
 	routes   []ir.Route
 	secrets  []SecretReference
+	mu       sync.Mutex // of denied, while requests run
 	denied   []string
 	reloads  int
 	log      bytes.Buffer
@@ -44,24 +46,33 @@ func (f *fake) Admin() ir.Admin            { return f.flags }
 func (f *fake) NotReady() []string         { return f.notReady }
 func (f *fake) Status() Status             { return f.status }
 func (f *fake) Secrets() []SecretReference { return f.secrets }
-func (f *fake) AdminDenied(reason string)  { f.denied = append(f.denied, reason) }
+
+func (f *fake) AdminDenied(reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.denied = append(f.denied, reason)
+}
 
 func (f *fake) Upstreams(after string, limit int) []upstream.Status {
 	var out []upstream.Status
 	for _, id := range []string{"http://127.0.0.1:80", "users"} {
 		if id > after && len(out) < limit {
-			out = append(out, upstream.Status{ID: id})
+			out = append(out, statusOf(id))
 		}
 	}
 	return out
 }
 
+func statusOf(id string) upstream.Status {
+	return upstream.Status{ID: id, Limits: map[string]upstream.Use{}, Endpoints: []upstream.EndpointStatus{}}
+}
+
 func (f *fake) Upstream(id string) (UpstreamStatus, bool) {
 	switch id {
 	case "users":
-		return UpstreamStatus{Status: upstream.Status{ID: id}, Breakers: []Breaker{{"a", breaker.Status{State: "open"}}}}, true
+		return UpstreamStatus{Status: statusOf(id), Breakers: []Breaker{{"a", breaker.Status{State: "open"}}}}, true
 	case "http://127.0.0.1:80":
-		return UpstreamStatus{Status: upstream.Status{ID: id}}, true
+		return UpstreamStatus{Status: statusOf(id)}, true
 	}
 	return UpstreamStatus{}, false
 }
@@ -120,7 +131,7 @@ func newFake() *fake {
 				{Class: "source", Detected: true, Detail: "main has moved"}, {Class: "live"},
 			}},
 			Listeners:    []Listener{{ID: "web", Address: "0.0.0.0:8080"}},
-			LoadShedding: shed.Status{State: "idle", InFlight: 3},
+			LoadShedding: shed.Status{State: "idle", InFlight: 3, Priorities: []shed.Priority{}},
 		},
 	}
 }

@@ -36,7 +36,8 @@ func newKeyHouse(t *testing.T, store func(*memstate.State) keystore.Store) *keyH
 	h := &keyHouse{f: newFake(), store: memstate.New(memstate.Options{}), clock: now}
 	o := apikeys.Options{
 		Store: h.store, Pepper: []byte("a pepper that is long enough for it"), Environment: "test", Log: slog.New(slog.NewTextHandler(&h.f.log, nil)),
-		Now: func() time.Time { return h.clock }, Random: rand.NewChaCha8([32]byte{1}),
+		Tenants: func() []string { return []string{"blue"} },
+		Now:     func() time.Time { return h.clock }, Random: rand.NewChaCha8([32]byte{1}),
 	}
 	if store != nil {
 		o.Store = store(h.store)
@@ -156,7 +157,7 @@ func TestBadOrders(t *testing.T) {
 		{"no JSON", "POST", all, "owner=a", 400, "bad_body", "invalid character 'o'"},
 		{"nothing", "POST", all, " ", 400, "bad_body", "EOF"},
 		{"a list", "POST", all, "[]", 400, "bad_body", "it is of the wrong type: array"},
-		{"null", "POST", all, "null", 400, "invalid_request", "owner is missing"},
+		{"null", "POST", all, "null", 400, "bad_body", "not a JSON object"},
 		{"an unknown member", "POST", all, `{"owner":"a","admin":true}`, 400, "bad_body", `unknown field \"admin\"`},
 		{"an id of one's own", "POST", all, `{"owner":"a","id":"abcdefgh234567yz"}`, 400, "bad_body", `unknown field \"id\"`},
 		{"another type", "POST", all, `{"owner":1}`, 400, "bad_body", "owner is of the wrong type: number"},
@@ -171,6 +172,7 @@ func TestBadOrders(t *testing.T) {
 		{"a span into the past", "POST", all, `{"owner":"a","expiresIn":"-1h"}`, 400, "invalid_request", "must be in the future"},
 		{"a time that is none", "POST", all, `{"owner":"a","expiresAt":"tomorrow"}`, 400, "invalid_request", "expiresAt must be a time such as"},
 		{"a time in the past", "POST", all, `{"owner":"a","expiresAt":"2020-01-01T00:00:00Z"}`, 400, "invalid_request", "must be in the future"},
+		{"a tenant that nobody is", "POST", all, `{"owner":"a","tenant":"green"}`, 422, "no_such_tenant", `there is no tenant \"green\" in this environment; there are blue`},
 		{"a page without end", "GET", all + "?limit=1001", "", 400, "bad_query", "limit must be a number from 1 to 1000"},
 		{"an overlap that is none", "POST", rotate, `{"overlap":"x"}`, 400, "invalid_request", "overlap must be a span of time"},
 		{"an empty overlap", "POST", rotate, `{"overlap":""}`, 400, "invalid_request", "overlap must be a span of time"},
@@ -423,6 +425,24 @@ func TestKeyStoreFails(t *testing.T) {
 		}
 	}
 }
+
+// ComparePepper implements keystore.Store.
+func (a *away) ComparePepper(context.Context) error { return nil }
+
+// TestOtherPepper asks a gateway for a key that no other would know.
+func TestOtherPepper(t *testing.T) {
+	h := newKeyHouse(t, func(s *memstate.State) keystore.Store { return &otherPepper{s} })
+	status, answer := h.ask(t, "POST", "/admin/keys", `{"owner":"a"}`)
+	if status != 409 || !strings.Contains(answer, `"code":"pepper_differs"`) || !strings.Contains(answer, "GWRUN_API_KEY_PEPPER") {
+		t.Errorf("%d %s", status, answer)
+	}
+}
+
+// otherPepper is a store of gateways with another pepper.
+type otherPepper struct{ keystore.Store }
+
+// ComparePepper implements keystore.Store.
+func (otherPepper) ComparePepper(context.Context) error { return keystore.ErrPepper }
 
 // StoredKey implements keystore.Store.
 func (a *away) StoredKey(context.Context, string) (*policy.KeyRecord, error) { return nil, a.err }

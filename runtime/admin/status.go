@@ -6,8 +6,10 @@ import (
 	"github.com/suuupra/gateway/runtime/breaker"
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/shed"
+	"github.com/suuupra/gateway/runtime/simulate"
 	"github.com/suuupra/gateway/runtime/state/redisstate"
 	"github.com/suuupra/gateway/runtime/upstream"
+	"github.com/suuupra/gateway/schema/diag"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -67,10 +69,14 @@ type Status struct {
 	MissingSecrets []string    `json:"missingSecrets,omitempty"`
 	LoadShedding   shed.Status `json:"loadShedding"`
 	// SharedState is the Redis that limits and API keys are in; null if there is none.
-	SharedState   *redisstate.Status `json:"sharedState"`
-	StartedAt     time.Time          `json:"startedAt"`
-	UptimeSeconds int64              `json:"uptimeSeconds"`
-	Build         Build              `json:"build"`
+	SharedState *redisstate.Status `json:"sharedState"`
+	// Instance is the name of this gateway among those of its environment.
+	Instance string `json:"instance,omitempty"`
+	// Fleet is what the gateways of the environment run, by name, this one included; absent while they cannot see each other.
+	Fleet         []drift.Instance `json:"fleet,omitempty"`
+	StartedAt     time.Time        `json:"startedAt"`
+	UptimeSeconds int64            `json:"uptimeSeconds"`
+	Build         Build            `json:"build"`
 }
 
 // Running is the bundle that serves.
@@ -107,24 +113,72 @@ type Failure struct {
 // Pending is a bundle that was fetched but does not serve.
 type Pending struct {
 	Version uint64 `json:"version"`
+	Epoch   uint64 `json:"epoch,omitempty"`
 	Digest  string `json:"digest"`
 	Reason  string `json:"reason"` // why it waits
+	// Held are the kinds of rules that hold it: gate, window, dryRun, sync, other.
+	Held []string `json:"held,omitempty"`
+	// Rules are those that hold it; none where the mode of sync alone does.
+	Rules []Rule `json:"rules,omitempty"`
+	// DryRun is what live requests have said about it until now; null if they are not asked.
+	DryRun *simulate.ShadowReport `json:"dryRun,omitempty"`
 }
 
-// Drift is the outcome of the last comparison with the repository.
+// Rule is one rule that holds a candidate.
+type Rule struct {
+	Rule      string     `json:"rule"`
+	Why       string     `json:"why"`
+	Codes     []string   `json:"codes,omitempty"` // that an approval must name
+	Risks     []Risk     `json:"risks,omitempty"`
+	Approvals int64      `json:"approvals"` // it has
+	Needed    int64      `json:"needed"`
+	Opens     *time.Time `json:"opens,omitempty"` // when it lets go by itself
+}
+
+// Risk is one reason to look twice at a change.
+type Risk struct {
+	Code     string   `json:"code"`
+	Severity string   `json:"severity"`
+	Object   string   `json:"object,omitempty"`
+	Pos      diag.Pos `json:"pos,omitzero"`
+	Message  string   `json:"message"`
+}
+
+// Drift is how what runs differs from what should.
 type Drift struct {
-	CheckedAt     time.Time    `json:"checkedAt"`
+	CheckedAt     time.Time    `json:"checkedAt"`     // of the class that was compared last
 	CommitsBehind *int         `json:"commitsBehind"` // null: not known
 	Classes       []DriftClass `json:"classes"`
 	// Source is the comparison with the repository in full; null if none was made.
 	Source *drift.Report `json:"source"`
+	// Trust is how far what runs is trusted; absent before it was judged.
+	Trust *drift.TrustReport `json:"trust,omitempty"`
 }
 
-// DriftClass is one kind of drift: source, live, fleet or trust.
+// DriftClass is one class of drift: source, live, fleet or trust.
 type DriftClass struct {
 	Class    string `json:"class"`
 	Detected bool   `json:"detected"`
-	Detail   string `json:"detail,omitempty"`
+	// Unknown says that the class cannot be compared now, and Detail why.
+	Unknown bool       `json:"unknown,omitempty"`
+	Since   *time.Time `json:"since,omitempty"` // that it is so
+	Detail  string     `json:"detail,omitempty"`
+	Details []string   `json:"details,omitempty"` // the difference, line by line
+}
+
+// FleetProvider knows what the gateways of the environment run. It is asked on each request, at the same time from many.
+type FleetProvider interface{ Fleet() Fleet }
+
+// Fleet is what GET /admin/fleet says.
+type Fleet struct {
+	Environment string           `json:"environment"`
+	Instance    string           `json:"instance"`  // who says so
+	Known       bool             `json:"known"`     // the gateways see each other; if not, Detail says why
+	Detail      string           `json:"detail"`    // one sentence
+	Digests     int              `json:"digests"`   // different bundles that run
+	Late        []string         `json:"late"`      // gateways that have run something else than the others for long, and why
+	Refused     int              `json:"refused"`   // entries in Redis that are no reports
+	Instances   []drift.Instance `json:"instances"` // by name
 }
 
 // Listener is one address the gateway serves on.

@@ -26,7 +26,7 @@ type page struct {
 	Nonce    string
 	Now      time.Time
 	NotReady []string
-	Routes   []routeLine
+	Routes   []RouteLine
 	More     bool
 }
 
@@ -35,7 +35,7 @@ func newPage() *template.Template {
 		"short":  shortDigest,
 		"ago":    ago,
 		"moment": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"path": func(l routeLine) string {
+		"path": func(l RouteLine) string {
 			if l.Match.Path != "" {
 				return l.Match.Path
 			}
@@ -75,7 +75,7 @@ func ago(now, t time.Time) string {
 }
 
 // ui is a page for a person: no scripts, nothing from elsewhere, reloaded by the browser every few seconds.
-func (s *Server) ui(*httpmsg.Request) *httpmsg.Response {
+func (s *Server) ui(*call) *httpmsg.Response {
 	p := page{Status: s.complete(), Nonce: rand.Text(), Now: s.o.Now(), NotReady: s.o.Status.NotReady()}
 	if s.o.Routes != nil {
 		for _, r := range s.o.Routes.After("", pageRoutes+1) {

@@ -26,17 +26,20 @@ func pageOf(r *httpmsg.Request) (after string, limit int, bad *httpmsg.Response)
 	return query.Get("after"), limit, nil
 }
 
+// UpstreamPage is the answer of GET /admin/upstreams.
+type UpstreamPage struct {
+	Upstreams []upstream.Status `json:"upstreams"`
+	Next      *string           `json:"next"` // the value of "after" for the next page; null on the last
+}
+
 // upstreams lists the running upstreams in pages.
-func (s *Server) upstreams(r *httpmsg.Request) *httpmsg.Response {
-	after, limit, bad := pageOf(r)
+func (s *Server) upstreams(c *call) *httpmsg.Response {
+	after, limit, bad := pageOf(c.Request)
 	if bad != nil {
 		return bad
 	}
 	found := s.o.Upstreams.Upstreams(after, limit+1)
-	page := struct {
-		Upstreams []upstream.Status `json:"upstreams"`
-		Next      *string           `json:"next"` // the value of "after" for the next page; null on the last
-	}{Upstreams: []upstream.Status{}}
+	page := UpstreamPage{Upstreams: []upstream.Status{}}
 	if len(found) > limit {
 		found = found[:limit]
 		page.Next = &found[limit-1].ID
@@ -47,15 +50,13 @@ func (s *Server) upstreams(r *httpmsg.Request) *httpmsg.Response {
 
 // upstream describes one upstream. The id of one that stands for a url is an origin, of whose slashes the normal form of the path
 // has left one.
-func (s *Server) upstream(id string) endpoint {
-	found, ok := s.o.Upstreams.Upstream(id)
-	if scheme, rest, origin := strings.Cut(id, ":/"); !ok && origin {
+func (s *Server) upstream(c *call) *httpmsg.Response {
+	found, ok := s.o.Upstreams.Upstream(c.id)
+	if scheme, rest, origin := strings.Cut(c.id, ":/"); !ok && origin {
 		found, ok = s.o.Upstreams.Upstream(scheme + "://" + rest)
 	}
-	return endpoint{reading, func(*httpmsg.Request) *httpmsg.Response {
-		if !ok {
-			return problem(http.StatusNotFound, "no_such_upstream", "the running bundle has no upstream of this name; /admin/upstreams lists them")
-		}
-		return respondJSON(http.StatusOK, found)
-	}}
+	if !ok {
+		return problem(http.StatusNotFound, "no_such_upstream", "the running bundle has no upstream of this name; /admin/upstreams lists them")
+	}
+	return respondJSON(http.StatusOK, found)
 }

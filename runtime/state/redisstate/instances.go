@@ -93,7 +93,8 @@ func (c *Client) reloadSlots(ctx context.Context) {
 	}
 }
 
-// leave lets the others know at once that this gateway is gone, takes back what it said of itself, and writes down when keys were last used.
+// leave lets the others know at once that this gateway is gone, takes back what it said of itself, and writes down when keys were last
+// used.
 func (c *Client) leave(ctx context.Context) {
 	if c.breaker.open.Load() {
 		return

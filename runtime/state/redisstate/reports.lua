@@ -12,7 +12,7 @@ if redis.call('HLEN', key) > tonumber(ARGV[4]) then
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('HSET', key, ARGV[1], string.format('%.0f:%s', now, ARGV[2]))
+redis.call('HSET', key, ARGV[1], string.format('%.0f:', now) .. ARGV[2])
 redis.call('PEXPIRE', key, ttl)
 local out, none = {'0'}, 0
 local all = redis.call('HGETALL', key)
