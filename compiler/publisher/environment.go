@@ -125,7 +125,8 @@ func (e *environment) decide(ctx context.Context, next *Environment) error {
 	if errors.Is(err, errMoved) {
 		return err
 	}
-	return failed("destination", cmp.Or(err, e.renew(ctx, keys)))
+	renewed := e.renew(ctx, keys) // whatever has become of the head
+	return failed("destination", cmp.Or(err, renewed))
 }
 
 // build compiles the head, once. What breaks off is tried again later, and for each new head at once.

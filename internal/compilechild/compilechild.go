@@ -33,12 +33,15 @@ type Request struct {
 	Commit       string `json:"commit"`
 	Subdirectory string `json:"subdirectory"`
 	Environment  string `json:"environment"`
+	Out          string `json:"out,omitempty"`  // file to leave the unsigned bundle in; empty: nobody wants more than the digest
+	Test         bool   `json:"test,omitempty"` // also run the request tests of the commit
 }
 
-// Response says what came of it. An empty digest without Error is a commit that does not compile.
+// Response says what came of it. An empty digest without Error is a commit that does not compile; diagnostics beside a digest are
+// tests that fail.
 type Response struct {
 	ContentDigest string `json:"contentDigest"`
-	Diagnostics   int    `json:"diagnostics"` // errors
+	Diagnostics   int    `json:"diagnostics"` // errors, or tests that fail
 	Text          string `json:"text"`        // the first of them, for people
 	Error         string `json:"error"`       // why it could not be tried
 }
