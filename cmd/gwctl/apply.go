@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -47,7 +46,7 @@ and how to approve. The same while a rollback holds the environment, until --lif
 	fl.StringVar(&f.channelKey, "channel-key", "", "private channel key")
 	fl.StringVar(&f.to, "to", "", "where to publish")
 	fl.StringVar(&f.trust, "trust", "", "trust.json to check the destination and the result against, before anything is written")
-	fl.StringSliceVar(&f.gateways, "gateway", nil, "URL of a gateway to wait for; may be repeated (token: GWRUN_ADMIN_TOKEN)")
+	fl.StringSliceVar(&f.gateways, "gateway", nil, "URL of a gateway to wait for; may be repeated (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
 	fl.BoolVar(&f.allowDirty, "allow-dirty", false, "publish files that are not those of a commit; the manifest says so")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "publish nothing; print the difference to what is published")
 	fl.BoolVar(&f.liftHold, "lift-hold", false, "publish although a rollback holds the environment, and end its hold")
@@ -111,8 +110,13 @@ func (f *applyFlags) run(cmd *cobra.Command, path string) error {
 	if err := b.Sign(signer); err != nil {
 		return err
 	}
-	if settings.Base, err = f.pass(cmd, to, b, trust); err != nil {
+	now, err := f.pass(cmd, to, b, trust)
+	if err != nil {
 		return err
+	}
+	settings.Base = &now.position
+	if !f.liftHold {
+		settings.Hold = now.hold // what is current is only renewed
 	}
 	bar := startProgress(cmd.ErrOrStderr(), fmt.Sprintf("publishing %s to %s", count(b.Manifest.Stats.Routes, "route"), location))
 	result, err := publish.Publish(cmd.Context(), to, b, settings)
@@ -135,9 +139,9 @@ func (f *applyFlags) settings(trust *bundle.Trust) (publish.Settings, error) {
 	return publish.Settings{Signers: []bundle.Signer{signer}, Trust: trust, Lifetime: f.lifetime, Epoch: f.epoch, Now: time.Now()}, nil
 }
 
-// pass asks the gates. It returns the position that was judged, so that nothing else is published over. What they hold is brought to the
-// destination all the same, for people to look at.
-func (f *applyFlags) pass(cmd *cobra.Command, to depot.Writer, b *bundle.Bundle, trust *bundle.Trust) (*bundle.Position, error) {
+// pass asks the gates. It returns what was judged, so that nothing else is published over. What they hold is brought to the destination
+// all the same, for people to look at.
+func (f *applyFlags) pass(cmd *cobra.Command, to depot.Writer, b *bundle.Bundle, trust *bundle.Trust) (*published, error) {
 	now, v, _, err := f.judge(cmd, to, b, trust)
 	if err != nil {
 		return nil, err
@@ -146,7 +150,7 @@ func (f *applyFlags) pass(cmd *cobra.Command, to depot.Writer, b *bundle.Bundle,
 		return nil, &codeError{exitRefused, fmt.Errorf("%s is held since a rollback%s: %s; nothing was published. If that is over, apply with --lift-hold", f.env, by(now.hold), now.hold.Reason)}
 	}
 	if v.Open() {
-		return &now.position, nil
+		return now, nil
 	}
 	if err := publish.Propose(cmd.Context(), to, b); err != nil {
 		return nil, err
@@ -212,42 +216,4 @@ func (f *applyFlags) preview(cmd *cobra.Command, to depot.Depot, b *bundle.Bundl
 		return &silentError{exitDifferences}
 	}
 	return nil
-}
-
-// waitFor polls the gateways until each runs the position or a later one.
-func waitFor(cmd *cobra.Command, urls []string, want bundle.Position, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-	defer cancel()
-	last := make([]string, len(urls))
-	bar := startProgress(cmd.ErrOrStderr(), "waiting for the gateways")
-	defer bar.done()
-	for tick := time.NewTicker(250 * time.Millisecond); ; {
-		done := 0
-		for i, u := range urls {
-			st, err := fetchStatus(ctx, u)
-			if err == nil || ctx.Err() == nil { // why it was not there, not that time is up
-				last[i] = statusLine(u, st, err)
-			}
-			if err == nil && reached(st, want) {
-				done++
-			}
-		}
-		bar.step(fmt.Sprintf("%d of %d gateways run %s", done, len(urls), want))
-		if done == len(urls) {
-			tick.Stop()
-			bar.done()
-			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: every gateway runs %s\n", want)
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			tick.Stop()
-			bar.done()
-			for _, l := range last {
-				fmt.Fprintln(cmd.ErrOrStderr(), "gwctl: "+l)
-			}
-			return fmt.Errorf("waiting for %s ran out after %s", want, timeout)
-		}
-	}
 }

@@ -45,7 +45,7 @@ func newDrift() *cobra.Command {
 		},
 	}
 	repo.register(cmd)
-	cmd.Flags().StringVar(&gateway, "gateway", "", "URL of the gateway's admin API (token: GWRUN_ADMIN_TOKEN)")
+	cmd.Flags().StringVar(&gateway, "gateway", "", "URL of the gateway's admin API (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
 	cmd.Flags().StringVar(&format, "format", "text", "text, json or markdown")
 	return cmd
 }

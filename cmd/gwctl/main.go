@@ -23,6 +23,7 @@ func main() { os.Exit(Main()) }
 // Main runs gwctl on the arguments of the process and returns its exit code. Scripts under test call it too.
 func Main() int {
 	cuerun.Child() // does not return in a process that was started to evaluate user CUE
+	compileChild() // nor in one that was started to compile for serve
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the first signal ends what is being done, the second the process
@@ -86,8 +87,8 @@ Exit codes, the same in every format:
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
-		newInit(), newValidate(), newBuild(), newSign(), newSignURL(), newVerify(), newInspect(), newDiff(), newApply(),
-		newStatus(), newDrift(), newTest(), newExplain(), newKeygen(), newKeys(), newSchema(), newVersion(), newMan(),
+		newInit(), newValidate(), newMigrate(), newTranslate(), newBuild(), newSign(), newSignURL(), newVerify(), newInspect(), newDiff(), newApply(), newApprove(), newRollback(), newLogin(), newLogout(), newServe(),
+		newStatus(), newDrift(), newTest(), newExplain(), newKeygen(), newKeys(), newAudit(), newSchema(), newVersion(), newMan(),
 	)
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp())

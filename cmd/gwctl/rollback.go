@@ -34,7 +34,7 @@ it until the hold is lifted with gwctl apply --lift-hold.`,
 	fl.StringVar(&f.trust, "trust", "", "trust.json to verify the old bundle against")
 	fl.StringVar(&f.channelKey, "channel-key", "", "private channel key")
 	fl.StringVar(&f.reason, "reason", "", "why, for those who meet the hold")
-	fl.StringSliceVar(&f.gateways, "gateway", nil, "URL of a gateway to wait for; may be repeated (token: GWRUN_ADMIN_TOKEN)")
+	fl.StringSliceVar(&f.gateways, "gateway", nil, "URL of a gateway to wait for; may be repeated (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
 	fl.BoolVar(&f.wait, "wait", false, "return when every --gateway runs the old bundle")
 	fl.DurationVar(&f.timeout, "wait-timeout", 2*time.Minute, "how long to wait")
 	fl.DurationVar(&f.lifetime, "expires", publish.DefaultLifetime, "how long the channel is valid")
@@ -43,8 +43,10 @@ it until the hold is lifted with gwctl apply --lift-hold.`,
 
 func (f *rollbackFlags) check() error {
 	for _, need := range []struct{ name, value, what string }{
-		{"env", f.env, "the environment to roll back"}, {"to", f.to, "where it is published"},
-		{"trust", f.trust, "the trust.json to verify the old bundle against"}, {"channel-key", f.channelKey, "the private channel key"},
+		{"env", f.env, "the environment to roll back"},
+		{"to", f.to, "where it is published"},
+		{"trust", f.trust, "the trust.json to verify the old bundle against"},
+		{"channel-key", f.channelKey, "the private channel key"},
 		{"reason", f.reason, "why, for those who meet the hold"},
 	} {
 		if need.value == "" {

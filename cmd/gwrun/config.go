@@ -25,6 +25,7 @@ type config struct {
 	State, Redis         string
 	Audit, AuditKey      string
 	AuditSinks           string
+	SessionKey           string
 	AdminToken, Pepper   string
 	LogLevel, LogFormat  string
 	Poll, DriftPoll      time.Duration
@@ -94,6 +95,7 @@ var settings = []setting{
 	{name: "audit-key", usage: "private key that signs the segments of the audit trail", set: text(func(c *config) *string { return &c.AuditKey })},
 	{name: "audit-sinks", usage: "where records go besides, comma-separated: stdout, stderr, file:///path, syslog+udp://host:514, syslog+tcp://, syslog+tls://", set: text(func(c *config) *string { return &c.AuditSinks })},
 	{name: "admin-token", usage: "bearer token for /admin", secret: true, set: text(func(c *config) *string { return &c.AdminToken })},
+	{name: "admin-session-key", usage: "what sessions of the admin API are signed with, the same for all gateways", secret: true, set: text(func(c *config) *string { return &c.SessionKey })},
 	{name: "api-key-pepper", usage: "what API keys are hashed under, the same for all gateways", secret: true, set: func(c *config, v string) error {
 		if v != "" && len(v) < minPepper {
 			return errPepper

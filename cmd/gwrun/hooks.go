@@ -15,7 +15,6 @@ import (
 	"github.com/suuupra/gateway/runtime"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
-	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/telemetry"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -38,7 +37,7 @@ type hooks struct {
 	metrics *telemetry.Metrics
 	secrets policy.Secrets
 	seen    webhook.Firsts // nil: this process alone remembers deliveries
-	running func() *snapshot.Snapshot
+	from    func(*httpmsg.Request) netip.Addr
 	hints   *webhook.Debouncer
 
 	now atomic.Pointer[hookSet]
@@ -52,7 +51,7 @@ type hookSet struct {
 }
 
 func newHooks(s *station, behind runtime.Own) *hooks {
-	h := &hooks{Own: behind, log: s.log, metrics: s.metrics, secrets: s.secrets, running: func() *snapshot.Snapshot { return s.gateway.Running() }}
+	h := &hooks{Own: behind, log: s.log, metrics: s.metrics, secrets: s.secrets, from: s.clientIP}
 	if s.state != nil {
 		h.seen = s.state
 	}
@@ -141,12 +140,4 @@ func (h *hooks) Answer(r *httpmsg.Request, path string) *httpmsg.Response {
 	resp.Header.Add("Cache-Control", "no-store")
 	resp.ContentLength, resp.Body = int64(len(body)), strings.NewReader(string(body))
 	return resp
-}
-
-// from is who sends, as the proxies in front say.
-func (h *hooks) from(r *httpmsg.Request) netip.Addr {
-	if p := h.running().Proxies; p != nil {
-		return p.ClientIP(r)
-	}
-	return r.Peer.Addr()
 }

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/suuupra/gateway/internal/apikey"
+	"github.com/suuupra/gateway/runtime/admin/access"
+	"github.com/suuupra/gateway/runtime/admin/access/session"
 	"github.com/suuupra/gateway/runtime/apikeys"
+	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/state/keystore"
 	"github.com/suuupra/gateway/runtime/state/memstate"
@@ -63,6 +67,34 @@ func (s *station) openState(dev bool, environment string) error {
 		Store: state, Pepper: pepper, Environment: environment, Tenants: func() []string { return s.status.tenants() }, Log: s.log, Now: time.Now, Random: rand.Reader,
 	})
 	return err
+}
+
+// openAccess makes what decides who may use the admin API. Sessions are in Redis where there is one: they are good at all gateways then.
+func (s *station) openAccess() (*access.Control, error) {
+	var sessions session.Store = session.NewMemory(time.Now)
+	if s.redis != nil {
+		sessions = s.redis
+	}
+	limits := s.state
+	if limits == nil {
+		limits = memstate.New(memstate.Options{Now: time.Now})
+	}
+	c, err := access.New(access.Options{
+		Log: s.log, Now: time.Now, Environment: s.c.Env, SessionKey: []byte(s.c.SessionKey), Sessions: sessions, Limits: limits,
+		Secrets: s.secrets, KeySets: s.keySets,
+	})
+	if err != nil {
+		return nil, &codeError{exitInvalid, fmt.Errorf("GWRUN_ADMIN_SESSION_KEY: %w", err)}
+	}
+	return c, nil
+}
+
+// clientIP is who sends, as the proxies in front say.
+func (s *station) clientIP(r *httpmsg.Request) netip.Addr {
+	if p := s.gateway.Running().Proxies; p != nil {
+		return p.ClientIP(r)
+	}
+	return r.Peer.Addr()
 }
 
 // closeState ends what openState began.

@@ -20,6 +20,7 @@ import (
 	"github.com/suuupra/gateway/runtime"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
+	"github.com/suuupra/gateway/runtime/admin/access"
 	"github.com/suuupra/gateway/runtime/apikeys"
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/engine"
@@ -59,6 +60,8 @@ type station struct {
 	state   policy.State       // nil: none is shared
 	redis   *redisstate.Client // nil: it is not in Redis
 	keys    *apikeys.Service   // nil: none are kept
+	keySets policy.KeySets
+	people  *access.Control // who may use the admin API
 	pepper  []byte
 	opened  openListeners
 
@@ -75,7 +78,7 @@ type stationOptions struct {
 	keysFor string
 	reload  func()
 	gates   *gatekeeper // nil: nothing is held
-	out     io.Writer // of the access log
+	out     io.Writer   // of the access log
 	colour  bool
 }
 
@@ -104,10 +107,14 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	if err := s.openState(o.dev, cmp.Or(o.keysFor, c.Env)); err != nil {
 		return nil, err
 	}
+	s.keySets = keyset.New(keyset.Env{Log: log, Metrics: s.metrics, Now: time.Now, Client: keyset.Client})
+	if s.people, err = s.openAccess(); err != nil {
+		return nil, err
+	}
 	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis, secrets: s.secrets}
 	s.metrics.ObserveSecrets(s.secrets.Missing)
 	s.own = admin.New(admin.Options{
-		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive, Audit: s.trail.administered(),
+		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive, Audit: s.trail.administered(), Access: s.people, ClientIP: s.clientIP,
 		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},
 	})
 	s.hooks = newHooks(s, s.own)
@@ -142,8 +149,7 @@ func (s *station) look() {
 
 // policies is what policies may reach.
 func (s *station) policies() policy.Env {
-	keys := keyset.New(keyset.Env{Log: s.log, Metrics: s.metrics, Now: time.Now, Client: keyset.Client})
-	return policy.Env{Log: s.log, Now: time.Now, Secrets: s.secrets, KeySets: keys, State: s.state, Pepper: s.pepper}
+	return policy.Env{Log: s.log, Now: time.Now, Secrets: s.secrets, KeySets: s.keySets, State: s.state, Pepper: s.pepper}
 }
 
 // collectorTransport carries traces to the collector that the base configuration names: it may be next door, but never a
@@ -218,6 +224,7 @@ func (s *station) stop() error {
 	s.tracers.Close()
 	errs = append(errs, s.trail.close())
 	s.hooks.configure(nil)
+	s.people.Close()
 	s.secrets.Close()
 	s.closeState()
 	return errors.Join(errs...)

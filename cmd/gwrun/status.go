@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/suuupra/gateway/internal/gate"
@@ -33,11 +34,8 @@ type status struct {
 	secrets   *secret.Store
 	dry       *dryRuns // nil: none
 
-	// What is compared with what runs. Set before anything asks; in dev mode nothing is compared.
-	env      string
 	classes  drift.Classes
-	trust    *drift.TrustWatcher
-	fleet    *drift.Fleet
+	watched  atomic.Pointer[watched]            // nil: nothing is compared, as in dev mode
 	overlays func() (active int, detail string) // nil: no overrides are possible
 
 	mu        sync.Mutex
@@ -94,7 +92,9 @@ func (s *status) Status() admin.Status {
 		},
 	}
 	if p := act.Pending; p != nil {
-		out.Source.Pending = &admin.Pending{Version: uint64(p.Position.Version), Digest: string(p.Digest), Reason: p.Why, Rules: rulesOf(p.Refusals)}
+		out.Source.Pending = &admin.Pending{
+			Version: uint64(p.Position.Version), Epoch: uint64(p.Position.Epoch), Digest: string(p.Digest), Reason: p.Why, Held: s.heldBy(p), Rules: rulesOf(p.Refusals),
+		}
 		if s.dry != nil {
 			out.Source.Pending.DryRun = s.dry.report()
 		}

@@ -14,8 +14,8 @@ type library struct {
 // may use each of them.
 var libraries = []library{
 	{path: "cuelang.org/go", in: []string{"compiler/cuerun/...", "schema/v1/internal/..."}, why: "evaluates CUE; it cannot bound its own cost, so it runs in a child process only"},
-	{path: "github.com/go-git/go-git/v5", in: []string{"compiler/load/...", "internal/depot", "internal/gitwatch", "runtime/drift/..."}, why: "reads git repositories without a work tree or a git program"},
-	{path: "github.com/go-git/go-billy/v5", in: []string{"compiler/load/...", "runtime/drift/..."}, why: "the file system go-git looks for borrowed objects in"},
+	{path: "github.com/go-git/go-git/v5", in: []string{"compiler/load/...", "internal/depot", "internal/gitclone", "internal/gitwatch", "runtime/drift/..."}, why: "reads git repositories without a work tree or a git program"},
+	{path: "github.com/go-git/go-billy/v5", in: []string{"compiler/load/...", "internal/gitclone", "runtime/drift/..."}, why: "the file system go-git looks for borrowed objects in"},
 	{path: "oras.land/oras-go/v2", in: []string{"internal/depot"}, single: true, why: "speaks to OCI registries, with their many kinds of login"},
 	{path: "github.com/opencontainers", in: []string{"internal/depot"}, why: "the types of the OCI image specification, which oras speaks"},
 	{path: "github.com/fsnotify/fsnotify", why: "hears of changed files at once; polling stays, where it hears nothing"},
@@ -48,6 +48,7 @@ var libraries = []library{
 	{path: "golang.org/x/sys", why: "system calls the standard library leaves out"},
 	{path: "golang.org/x/crypto", why: "signature formats the standard library leaves out"},
 	{path: "github.com/spf13/cobra", in: []string{}, why: "the command line: flags, help, completion, man pages; for cmd alone"},
+	{path: "github.com/gofrs/flock", in: []string{}, why: "locks a file on every system; for cmd alone"},
 	{path: "github.com/spf13/pflag", in: []string{}, why: "the flags of cobra; for cmd alone"},
 	{path: "github.com/valyala/fasthttp", in: []string{}, why: "the HTTP/1.1 path is our own; kept for tests that compare"},
 	{path: "github.com/distribution/distribution/v3", in: []string{"internal/testkit"}, why: "the reference registry, for tests"},

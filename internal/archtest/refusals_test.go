@@ -20,8 +20,8 @@ import (
 
 const refusalManual = "docs/refusals.md"
 
-// refusalSources are the folders whose words may reach a client: the runtime, and the two packages that name its reasons for it.
-var refusalSources = []string{"runtime", "internal/signedurl", "schema/match"}
+// refusalSources are the folders whose words may reach a client: the runtime, and the packages that name its reasons for it.
+var refusalSources = []string{"runtime", "internal/signedurl", "internal/webhook", "schema/match"}
 
 // quiet are the folders below that answer nobody. A new folder is looked at until it is named here.
 var quiet = []string{
@@ -31,7 +31,23 @@ var quiet = []string{
 
 // otherWords look like codes, and are none.
 var otherWords = map[string]string{
-	"client_gone": "a reason of gw_tls_handshake_failures_total", "client_refused": "another", "not_tls": "another", "plain_http": "another",
+	"annotated_tag":     "a field, or a value of one, in what a forge sends",
+	"clone_url":         "a field, or a value of one, in what a forge sends",
+	"event_name":        "a field, or a value of one, in what a forge sends",
+	"full_name":         "a field, or a value of one, in what a forge sends",
+	"git_http_url":      "a field, or a value of one, in what a forge sends",
+	"git_ssh_url":       "a field, or a value of one, in what a forge sends",
+	"git_url":           "a field, or a value of one, in what a forge sends",
+	"html_url":          "a field, or a value of one, in what a forge sends",
+	"object_kind":       "a field, or a value of one, in what a forge sends",
+	"ssh_url":           "a field, or a value of one, in what a forge sends",
+	"tag_push":          "a field, or a value of one, in what a forge sends",
+	"web_url":           "a field, or a value of one, in what a forge sends",
+	"webhook_accepted":  "an answer to a webhook that refuses nothing",
+	"webhook_duplicate": "an answer to a webhook that refuses nothing",
+	"webhook_ignored":   "an answer to a webhook that refuses nothing",
+	"webhook_ping":      "an answer to a webhook that refuses nothing",
+	"client_gone":       "a reason of gw_tls_handshake_failures_total", "client_refused": "another", "not_tls": "another", "plain_http": "another",
 	"insufficient_scope": "an error of RFC 6750, in WWW-Authenticate", "invalid_token": "another",
 	"retry_after": "a reason of gw_upstream_retries_refused_total",
 	"tenant_id":   "a claim",

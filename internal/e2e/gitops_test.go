@@ -313,3 +313,32 @@ func TestAudit(t *testing.T) {
 	}
 	s.exits(6, "audit", "verify", dir, "--trust", trust)
 }
+
+// TestLogin has a person log in, do what her role permits, and be refused what it does not.
+func TestLogin(t *testing.T) {
+	s := newScene(t)
+	if err := os.WriteFile(filepath.Join(s.home, "password"), []byte("correct horse battery staple\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hash := strings.TrimSpace(s.ok("login", "--hash-password", "--password-file", filepath.Join(s.home, "password")).out)
+	s.commit("people", map[string]string{"environments/prod/prod.yaml": apiVersion + "gateway:\n  admin:\n    users: [{ name: ann, passwordHash: \"env:ANN\", roles: [viewer] }]\n"})
+	_, to := s.folder()
+	s.apply(to)
+	s.extra = []string{"ANN=" + hash, "GWRUN_REDIS=memory:", "GWRUN_API_KEY_PEPPER=" + strings.Repeat("p", 32)}
+	g := s.gwrun("--bundle", to)
+	g.serves(1)
+	s.extra = append(s.extra, "GWRUN_ADMIN_TOKEN=") // the people have none
+	s.exits(4, "status", "--gateway", g.admin)
+	s.ok("login", "--gateway", g.admin, "--user", "ann", "--password-file", filepath.Join(s.home, "password"))
+	if out := s.ok("status", "--gateway", g.admin).out; !strings.Contains(out, "1.1") {
+		t.Errorf("status said %q", out)
+	}
+	if said := s.exits(4, "keys", "create", "--gateway", g.admin, "--owner", "shop").err; !strings.Contains(said, "keys:create") {
+		t.Errorf("a viewer who makes keys: %q", said)
+	}
+	s.ok("logout", "--gateway", g.admin)
+	s.exits(4, "status", "--gateway", g.admin)
+	if strings.Contains(g.Output(), "battery") || strings.Contains(g.Output(), "argon2id") {
+		t.Error("the log holds a password, or its hash")
+	}
+}
