@@ -1,16 +1,77 @@
 package diff
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/match"
 )
 
-// taker is a route of the old side, ready to be asked which requests it took.
+// taker is a route, ready to be asked which requests it takes.
 type taker struct {
 	route   *ir.Route
 	matcher *match.Matcher
+	guarded bool // it asks for a credential
+}
+
+// takers are the routes of one side by the one host they are for; "" stands for several.
+type takers map[string][]taker
+
+func takersOf(p *ir.Program) takers {
+	out := takers{}
+	if p == nil {
+		return out
+	}
+	for i := range p.Routes {
+		route := &p.Routes[i]
+		m, err := match.Compile(&route.Match)
+		if err != nil {
+			continue // it is reported where it is compiled
+		}
+		host := ""
+		if oneHost(route.Match.Host) {
+			host = route.Match.Host
+		}
+		out[host] = append(out[host], taker{route, m, len(mechanisms(route)) > 0})
+	}
+	return out
+}
+
+// oneHost reports whether a matcher is for a single host.
+func oneHost(host string) bool { return host != "" && !strings.HasPrefix(host, "*") }
+
+// of is the route that takes a request, the most specific one; nil: none does.
+func (t takers) of(r *match.Request) *taker {
+	var best *taker
+	hosts := []string{""}
+	if r.Host != "" {
+		hosts = append(hosts, r.Host)
+	}
+	for _, host := range hosts {
+		for i := range t[host] {
+			if g := &t[host][i]; g.matcher.Matches(r) && (best == nil || match.Compare(g.matcher, best.matcher) < 0) {
+				best = g
+			}
+		}
+	}
+	return best
+}
+
+// takersBefore are those of the old side, takersNow those of the new one.
+func (d *differ) takersBefore() takers {
+	if d.before == nil {
+		d.before = takersOf(d.a.program)
+	}
+	return d.before
+}
+
+func (d *differ) takersNow() takers {
+	if d.now == nil {
+		d.now = takersOf(d.b.program)
+	}
+	return d.now
 }
 
 // carvedOut looks for requests that a new route takes and that a route of the old side took before, which asked for a credential. It
@@ -20,46 +81,73 @@ func (d *differ) carvedOut(m *ir.Match) (from *ir.Route, request string) {
 	if err != nil {
 		return nil, "" // it is reported where it is compiled
 	}
-	for _, r := range samples(m, now) {
+	for _, r := range samples(m) {
 		if !now.Matches(&r) {
 			continue
 		}
-		if was := d.tookBefore(&r); was != nil && len(mechanisms(was)) > 0 {
-			return was, r.Method + " " + r.Host + r.Path
+		if was := d.takersBefore().of(&r); was != nil && was.guarded && !d.stillGuarded(&r) {
+			return was.route, r.Method + " " + r.Host + r.Path
+		}
+	}
+	return d.overtaken(m, now)
+}
+
+// overtaken looks the other way: for a guarded route of the old side that the new route goes before, such as one for any host before one
+// of a single host with every path. It tries requests that the old route is for, under the host and the conditions of the new one.
+func (d *differ) overtaken(m *ir.Match, now *match.Matcher) (from *ir.Route, request string) {
+	olds := d.takersBefore()[""]
+	if oneHost(m.Host) {
+		olds = slices.Concat(d.takersBefore()[m.Host], olds)
+	}
+	for i := range olds {
+		g := &olds[i]
+		if !g.guarded || match.Compare(now, g.matcher) >= 0 {
+			continue
+		}
+		asked := g.route.Match
+		if oneHost(m.Host) || asked.Host == "" {
+			asked.Host = m.Host
+		}
+		if len(m.Methods) > 0 {
+			asked.Methods = m.Methods
+		}
+		asked.Headers, asked.Query = slices.Concat(asked.Headers, m.Headers), slices.Concat(asked.Query, m.Query)
+		for _, r := range samples(&asked) {
+			if !now.Matches(&r) {
+				continue
+			}
+			if was := d.takersBefore().of(&r); was != nil && was.route == g.route && !d.stillGuarded(&r) {
+				return g.route, r.Method + " " + r.Host + r.Path
+			}
 		}
 	}
 	return nil, ""
 }
 
-// tookBefore is the route of the old side that took a request, the most specific one.
-func (d *differ) tookBefore(r *match.Request) *ir.Route {
-	if d.a.program == nil {
-		return nil
+// stillGuarded reports whether a request needs a credential on the new side, whichever route takes it there.
+func (d *differ) stillGuarded(r *match.Request) bool {
+	now := d.takersNow().of(r)
+	return now != nil && now.guarded
+}
+
+// fallen looks for requests that a guarded route took, that it does not take any more, and that now fall to another one which asks for no
+// credential: whoever narrows a guard, or takes it away, may open what is below it.
+func (d *differ) fallen(x delta) (to *ir.Route, request string) {
+	if len(mechanisms(x.old)) == 0 || x.new != nil && reflect.DeepEqual(x.old.Match, x.new.Match) {
+		return nil, ""
 	}
-	if d.before == nil {
-		d.before = []taker{}
-		for i := range d.a.program.Routes {
-			route := &d.a.program.Routes[i]
-			if m, err := match.Compile(&route.Match); err == nil {
-				d.before = append(d.before, taker{route, m})
-			}
+	for _, r := range samples(&x.old.Match) {
+		was, now := d.takersBefore().of(&r), d.takersNow().of(&r)
+		if was == nil || was.route.ID != x.old.ID || now == nil || now.guarded || x.new != nil && now.route.ID == x.new.ID {
+			continue
 		}
+		return now.route, r.Method + " " + r.Host + r.Path
 	}
-	var best *taker
-	for i := range d.before {
-		g := &d.before[i]
-		if g.matcher.Matches(r) && (best == nil || match.Compare(g.matcher, best.matcher) < 0) {
-			best = g
-		}
-	}
-	if best == nil {
-		return nil
-	}
-	return best.route
+	return nil, ""
 }
 
 // samples are requests that a route may be for.
-func samples(m *ir.Match, now *match.Matcher) []match.Request {
+func samples(m *ir.Match) []match.Request {
 	methods := m.Methods
 	if len(methods) == 0 {
 		methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -82,7 +170,7 @@ func samples(m *ir.Match, now *match.Matcher) []match.Request {
 		}
 	}
 	var headers []ir.Pair
-	for _, h := range now.Headers {
+	for _, h := range m.Headers {
 		value := h.Value
 		if value == match.AnyValue {
 			value = "x"
@@ -90,7 +178,7 @@ func samples(m *ir.Match, now *match.Matcher) []match.Request {
 		headers = append(headers, ir.Pair{Name: h.Name, Value: value})
 	}
 	var query []string
-	for _, q := range now.Query {
+	for _, q := range m.Query {
 		value := q.Value
 		if value == match.AnyValue {
 			value = "x"

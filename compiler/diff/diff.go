@@ -129,7 +129,8 @@ type differ struct {
 	effects []Effect
 	risks   []Risk
 	known   map[string]bool // public hosts of the old side, once asked for
-	before  []taker         // the routes of the old side, once asked for
+	before  takers          // the routes of the old side, once asked for
+	now     takers          // those of the new one
 }
 
 // delta is one route on both sides, as far as it is there.

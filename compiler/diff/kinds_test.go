@@ -69,6 +69,10 @@ func TestEveryKind(t *testing.T) {
 		{"another key signs", `signedUrl: { keys: [{ id: a, secretRef: "env:A" }] }`, `signedUrl: { keys: [{ id: a, secretRef: "env:B" }] }`, "AUTH_WEAKENED secretRef is env:B"},
 		{"more media types", "contentType: { allow: [application/json] }", "contentType: { allow: [application/json, text/*] }", "AUTH_WEAKENED allow accepts text/*"},
 		{"security headers are gone", "securityHeaders: {}", "", "AUTH_WEAKENED the protection securityHeaders is gone"},
+		{"framing is the upstream's business", "securityHeaders: {}", "securityHeaders: { frameOptions: upstream }", "AUTH_WEAKENED frameOptions is gone"},
+		{"another content policy", `securityHeaders: { contentSecurityPolicy: "default-src 'self'" }`, `securityHeaders: { contentSecurityPolicy: "default-src *" }`, "AUTH_WEAKENED contentSecurityPolicy is"},
+		{"an injected field less", "contextInjection: { claims: { X-Org: org, X-User: sub } }", "contextInjection: { claims: { X-Org: org } }", "AUTH_WEAKENED claims no longer holds"},
+		{"an injected field from another claim", "contextInjection: { claims: { X-Org: org, X-User: sub } }", "contextInjection: { claims: { X-Org: org, X-User: name } }", "AUTH_WEAKENED claims no longer holds"},
 		{"injected fields are no longer stripped", "contextInjection: { claims: { X-User: sub } }", "", "AUTH_WEAKENED the protection contextInjection is gone"},
 		{"a higher limit", "rateLimit: { tokensPerInterval: 10, intervalMs: 60000 }", "rateLimit: { tokensPerInterval: 20, intervalMs: 60000 }", "LIMIT_RAISED"},
 		{"a shorter interval", "rateLimit: { tokensPerInterval: 10, intervalMs: 60000, burst: 10 }", "rateLimit: { tokensPerInterval: 10, intervalMs: 10000, burst: 10 }", "LIMIT_RAISED"},
@@ -107,7 +111,9 @@ func TestCarvedOut(t *testing.T) {
 		guard(&orders)
 		open := p.Routes[0]
 		open.ID, open.Match, open.Policies = "open", ir.Match{Path: "/orders/status/*"}, nil
-		p.Routes = []ir.Route{open, orders}
+		shop := orders
+		shop.ID, shop.Match = "shop", ir.Match{Host: "shop.example.com", Path: "/basket/{id}", Methods: []string{"GET"}}
+		p.Routes = []ir.Route{open, orders, shop}
 	})
 	for _, tt := range []struct {
 		name  string
@@ -119,6 +125,13 @@ func TestCarvedOut(t *testing.T) {
 		{"with a capture and a header", ir.Match{Path: "/orders/{id}/x", Headers: []ir.Pair{{Name: "x-a", Value: "*"}}}, "GET /orders/x/x was taken by route orders"},
 		{"where nobody was asked", ir.Match{Path: "/orders/status/now"}, ""},
 		{"where nothing was", ir.Match{Path: "/elsewhere/*"}, ""},
+		{"every path of one host of many", ir.Match{Host: "other.example.com", Path: "/*"}, "GET other.example.com/orders was taken by route orders"},
+		{"every path of some hosts", ir.Match{Host: "*.example.com", Path: "/*", Methods: []string{"PUT"}}, "PUT www.example.com/orders was taken by route orders"},
+		{"a regular expression of one host", ir.Match{Host: "other.example.com", PathRegex: "/o.*", Query: []ir.Pair{{Name: "a", Value: "1"}}}, "GET other.example.com/orders was taken by route orders"},
+		{"every path of a host, behind its own routes", ir.Match{Host: "shop.example.com", Path: "/basket/*", Methods: []string{"GET"}}, ""},
+		{"every path of a host, with its own routes", ir.Match{Host: "shop.example.com", Path: "/*"}, "GET shop.example.com/orders was taken by route orders"},
+		{"every path of a host, before its own routes", ir.Match{Host: "shop.example.com", Path: "/basket/{id}", Methods: []string{"GET"}, Headers: []ir.Pair{{Name: "x-a", Value: "1"}}}, "GET shop.example.com/basket/x was taken by route shop"},
+		{"every path of every host", ir.Match{Path: "/*"}, ""},
 		{"one host of many", ir.Match{Host: "other.example.com", Path: "/orders/x"}, "GET other.example.com/orders/x was taken by route orders"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,6 +147,44 @@ func TestCarvedOut(t *testing.T) {
 				}
 			}
 			if (tt.want == "") != (len(said) == 0) || tt.want != "" && !strings.Contains(said[0], tt.want) {
+				t.Errorf("said %q, want %q", said, tt.want)
+			}
+		})
+	}
+}
+
+// TestFallen narrows guarded routes, and takes them away, above one that asks for nothing.
+func TestFallen(t *testing.T) {
+	guard := []ir.Policy{policyOf("auth.apiKey", `{"header":"X-API-Key"}`)}
+	site := func(edit func(*ir.Program)) *ir.Program {
+		return base(func(p *ir.Program) {
+			account, inner, all := p.Routes[0], p.Routes[0], p.Routes[0]
+			account.ID, account.Match, account.Policies = "account", ir.Match{Path: "/account/*"}, guard
+			inner.ID, inner.Match, inner.Policies = "inner", ir.Match{Path: "/account/{id}/keys", Methods: []string{"GET"}}, guard
+			all.ID, all.Match, all.Policies = "site", ir.Match{Path: "/*"}, nil
+			p.Routes = []ir.Route{account, inner, all}
+			edit(p)
+		})
+	}
+	for _, tt := range []struct {
+		name string
+		edit func(*ir.Program)
+		want string
+	}{
+		{"narrower path", onRoute("account", func(r *ir.Route) { r.Match.Path = "/account/me/*" }), "GET /account was taken by this route, which asks for a credential, and falls to route site, which asks for none"},
+		{"fewer methods", onRoute("account", func(r *ir.Route) { r.Match.Methods = []string{"GET", "HEAD"} }), "POST /account was taken by this route"},
+		{"one host", onRoute("account", func(r *ir.Route) { r.Match.Host = "a.example.com" }), "GET /account was taken by this route"},
+		{"a header more", onRoute("account", func(r *ir.Route) { r.Match.Headers = []ir.Pair{{Name: "x-a", Value: "*"}} }), "GET /account was taken by this route"},
+		{"removed", func(p *ir.Program) { p.Routes = p.Routes[1:] }, "GET /account was taken by this route"},
+		{"removed above a guarded one", func(p *ir.Program) { p.Routes = append(p.Routes[:1:1], p.Routes[2]) }, ""},
+		{"removed together with what it falls to", func(p *ir.Program) { p.Routes = p.Routes[1:2] }, ""},
+		{"narrowed to nobody", func(p *ir.Program) { p.Routes[0].Match.Path, p.Routes[2].Match.Path = "/account/me/*", "/pages/*" }, ""},
+		{"wider path", onRoute("inner", func(r *ir.Route) { r.Match.Path = "/account/{id}/*" }), ""},
+		{"a public one narrowed", onRoute("site", func(r *ir.Route) { r.Match.Path = "/pages/*" }), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			said := slices.DeleteFunc(risksOf(site(unchanged), site(tt.edit)), func(s string) bool { return !strings.HasPrefix(s, "AUTH_REMOVED") })
+			if tt.want == "" && len(said) > 0 || tt.want != "" && (len(said) != 1 || !strings.Contains(said[0], tt.want)) {
 				t.Errorf("said %q, want %q", said, tt.want)
 			}
 		})

@@ -103,6 +103,13 @@ var rules = map[string]rule{
 	"maxFailuresPerMinute": {ceiling, nil},
 	"anomalyThreshold":     {ceiling, protecting}, "paranoiaLevel": {floor, protecting}, "paranoia": {floor, protecting},
 
+	// A claim that goes into another field, or none, leaves what the upstream believes to the client.
+	"claims": {demands, []class{guard}},
+	// What browsers are told. Nobody can tell whether another word is weaker, but most of what is not the default is.
+	"strictTransportSecurity": {exact, []class{guard}}, "contentTypeOptions": {exact, []class{guard}}, "frameOptions": {exact, []class{guard}},
+	"referrerPolicy": {exact, []class{guard}}, "contentSecurityPolicy": {exact, []class{guard}}, "permissionsPolicy": {exact, []class{guard}},
+	"crossOriginOpenerPolicy": {exact, []class{guard}}, "crossOriginResourcePolicy": {exact, []class{guard}},
+
 	"when": {exact, protecting}, "key": {exact, []class{bound}}, "scope": {exact, []class{bound}}, "type": {exact, []class{authenticate}}, "replayProtection": {lock, nil},
 	"enabled": {lock, nil}, "required": {lock, protecting}, "verify": {lock, protecting}, "requireExp": {lock, protecting},
 	"strict": {lock, protecting}, "failClosed": {lock, nil},

@@ -18,6 +18,9 @@ func (d *differ) listenerRisks(old, new *ir.Gateway, obj *Object) {
 			return append([]string{"listeners", "[" + bare(now.ID) + "]"}, fields...)
 		}
 		if j < 0 {
+			if now.TLS == nil && onlyTLS(old.Listeners) {
+				d.risk(TLSDowngrade, obj, at("address"), "a new listener takes plain text, the others spoke TLS")
+			}
 			d.proxyProtocol(nil, now.ProxyProtocol, obj, at("proxyProtocol", "from"))
 			continue
 		}
@@ -34,6 +37,11 @@ func (d *differ) listenerRisks(old, new *ir.Gateway, obj *Object) {
 		})
 		d.proxyProtocol(was.ProxyProtocol, now.ProxyProtocol, obj, at("proxyProtocol", "from"))
 	}
+}
+
+// onlyTLS reports whether there are listeners, and none takes plain text.
+func onlyTLS(all []ir.Listener) bool {
+	return len(all) > 0 && !slices.ContainsFunc(all, func(l ir.Listener) bool { return l.TLS == nil })
 }
 
 // proxyProtocol notes who may now say where a connection comes from.

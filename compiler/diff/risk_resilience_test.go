@@ -126,10 +126,13 @@ func listenerCases() []riskCase {
 	proxy := func(list ...string) func(*ir.Program) {
 		return onListener(func(l *ir.Listener) { l.ProxyProtocol = list })
 	}
+	second := gateway(func(g *ir.Gateway) { g.Listeners = append(g.Listeners, ir.Listener{ID: "second", Address: ":81"}) })
 	plain := onListener(func(l *ir.Listener) { l.HTTP2.MaxStreams = 100 })
 	return []riskCase{
 		{"listener", TLSDowngrade, plain, "security gateway listeners[public].tls", secure("1.2")},
 		{"listener with another id", TLSDowngrade, both(plain, onListener(func(l *ir.Listener) { l.ID = "edge" })), "security gateway listeners[edge].tls", secure("1.2")},
+		{"new listener in the clear", TLSDowngrade, both(secure("1.2"), second), "security gateway listeners[second].address", secure("1.2")},
+		{"new listener in the clear beside one", TLSDowngrade, second, "", nil},
 		{"listener speaks TLS at last", TLSDowngrade, secure("1.2"), "", plain},
 		{"listener takes an older version", TLSWeakened, secure("1.2"), "security gateway listeners[public].tls.minVersion", secure("1.3")},
 		{"listener takes newer versions only", TLSWeakened, secure("1.3"), "", secure("1.2")},

@@ -10,6 +10,11 @@ import (
 
 // routeRisks looks at one route that is new, gone or different.
 func (d *differ) routeRisks(x delta) {
+	if x.old != nil {
+		if to, request := d.fallen(x); to != nil {
+			d.risk(AuthRemoved, x.obj, []string{"matcher"}, "%s was taken by this route, which asks for a credential, and falls to route %s, which asks for none", request, Show(to.ID))
+		}
+	}
 	switch {
 	case x.new == nil:
 		d.risk(RouteRemoved, x.obj, nil, "%s is no longer taken by this route", requests(&x.old.Match))

@@ -243,7 +243,7 @@ func targetCases() []riskCase {
 // TestRisks holds for each code a change that has it and a neighbour that has not.
 func TestRisks(t *testing.T) {
 	seen := map[Code][2]bool{}
-	for _, cases := range [][]riskCase{authCases(), routeCases(), limitCases(), targetCases(), resilienceCases(), listenerCases(), gitOpsCases(), adminCases()} {
+	for _, cases := range [][]riskCase{authCases(), routeCases(), limitCases(), targetCases(), resilienceCases(), listenerCases(), gitOpsCases(), adminCases(), tenancyCases()} {
 		for _, c := range cases {
 			t.Run(string(c.code)+"/"+c.name, func(t *testing.T) {
 				var before []func(*ir.Program)

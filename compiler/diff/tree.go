@@ -3,6 +3,7 @@ package diff
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -32,8 +33,40 @@ func gatewayTree(g *ir.Gateway) map[string]any {
 		}
 		t["telemetry"] = map[string]any{"tracing": m}
 	}
+	if m, ok := t["tenancy"].(map[string]any); ok {
+		tenancyTree(m)
+	}
 	normalise(t)
 	return t
+}
+
+// tenancyTree gives each grant its tenant for a name, and the rest the words of its author.
+func tenancyTree(t map[string]any) {
+	if list, ok := t["grants"].([]any); ok {
+		t["grants"] = byTenant(list)
+	}
+	sources, _ := t["from"].([]any)
+	for _, e := range sources {
+		if m, ok := e.(map[string]any); ok && m["host"] != nil {
+			m["host"] = fmt.Sprint("*.", m["host"])
+		}
+	}
+	if t["passUnknown"] != nil {
+		delete(t, "passUnknown")
+		t["unknown"] = "none"
+	}
+}
+
+// byTenant turns a list of what tenants have into a map.
+func byTenant(list []any) map[string]any {
+	out := make(map[string]any, len(list))
+	for _, e := range list {
+		m, _ := e.(map[string]any)
+		name, _ := m["tenant"].(string)
+		delete(m, "tenant")
+		place(out, []string{name}, renamed(m, map[string]string{"privateAddresses": "allowPrivateAddresses", "kinds": "policyKinds"}))
+	}
+	return out
 }
 
 // ratio writes thousandths as the fraction that the author wrote.
@@ -87,6 +120,10 @@ func routeFields(r *ir.Route) map[string]any {
 	bare.Policies, bare.Target.Plan = nil, nil // not necessarily valid JSON
 	t := fields(&bare)
 	delete(t, "id")
+	if list, ok := t["wrote"].([]any); ok {
+		delete(t, "wrote")
+		t["writtenBy"] = byTenant(list)
+	}
 	policy := map[string]any{}
 	matcher, _ := t["match"].(map[string]any)
 	delete(t, "match")
@@ -284,7 +321,7 @@ var setNames = map[string]bool{
 }
 
 // orderedLists are those whose order has a meaning although others of their name have none.
-var orderedLists = map[string]bool{"compression.algorithms": true}
+var orderedLists = map[string]bool{"compression.algorithms": true, "tenancy.from": true}
 
 // normalise sorts the sets below a tree and drops what is there without saying anything: null, and empty lists.
 func normalise(v any) { normaliseBelow("", v) }
