@@ -10,18 +10,20 @@ import (
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/grant"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/match"
 )
 
 // checker carries the tables of one check run.
 type checker struct {
-	in    *resolved
-	memo  *memo
-	diags *diag.List
-	ids   map[string]map[string]*object
-	guess guesser
-	lower map[string]map[string]*object // the ids that no overlay has added, nil until they are needed
+	in     *resolved
+	memo   *memo
+	diags  *diag.List
+	ids    map[string]map[string]*object
+	grants grant.Set
+	guess  guesser
+	lower  map[string]map[string]*object // the ids that no overlay has added, nil until they are needed
 }
 
 // guesser finds what was likely meant by a name that is not known, as long as there is time: each guess looks at every name
@@ -47,6 +49,7 @@ func check(in *resolved, m *memo, diags *diag.List) {
 	if diags.HasErrors() {
 		return // references of misshapen objects would only repeat what has been said
 	}
+	c.grants = grantsOf(in.grants)
 	routes := make([]ir.Route, 0, len(in.objects[kindRoute]))
 	owners := make([]*object, 0, len(in.objects[kindRoute]))
 	for _, o := range in.objects[kindRoute] {
@@ -141,7 +144,7 @@ func (c *checker) reference(tenant, kind string, n *schema.Node, path string) {
 			Notes:   []diag.Note{{Pos: to.idPos, Message: "defined here"}},
 			Hint:    "use one of your own, or one of the base that your tenant is granted",
 		})
-	case kind == kindUpstream && !granted(c.in.grants[tenant], "upstreams", n.Str):
+	case kind == kindUpstream && !grant.Upstream(c.grants[tenant], n.Str):
 		c.diags.Add(c.ungranted(tenant, n.Pos, n.Width, path,
 			fmt.Sprintf("tenant %q may not use upstream %q of the base", tenant, n.Str), "upstreams"))
 	}

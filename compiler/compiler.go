@@ -113,7 +113,7 @@ func (u *Unit) Compile(environment string) *Output {
 	ok := timed("resolve", func() { res = resolve(u.config, environment, u.c.opts.Kinds, u.memo, &found) }) &&
 		timed("check", func() { check(res, u.memo, &found) }) &&
 		timed("lower", func() { low = lower(res, u.memo, &u.c.opts, &found) }) &&
-		timed("link", func() { out.Program = link(low, environment) })
+		timed("link", func() { out.Program = link(low, environment, &found) })
 	if ok {
 		out.origins = &low.origins
 	} else {
@@ -179,10 +179,12 @@ func (u *Unit) Validate(environment string) []diag.Diagnostic {
 	return all.Sorted()
 }
 
-// link puts the objects in their order and drops upstreams that no route uses and nobody named.
-func link(low *lowered, environment string) *ir.Program {
+// link puts the objects in their order and drops upstreams that no route uses and nobody named. It asks about the whole what gateways
+// ask about a bundle.
+func link(low *lowered, environment string, diags *diag.List) *ir.Program {
 	p := &ir.Program{Environment: environment, Gateway: low.gateway, Routes: low.routes}
 	p.Upstreams = slices.SortedFunc(maps.Values(low.upstreams), func(a, b ir.Upstream) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(p.Routes, func(a, b ir.Route) int { return cmp.Compare(a.ID, b.ID) })
+	granted(p, diags)
 	return p
 }

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/grant"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )
@@ -106,7 +106,7 @@ func (c *checker) secrets(o *object) {
 
 // secret checks one reference that a tenant gives.
 func (c *checker) secret(tenant string, n *schema.Node, path string) {
-	if !slices.Contains(texts(c.in.grants[tenant].Get("secrets")), n.Str) {
+	if !grant.Secret(c.grants[tenant], n.Str) {
 		c.diags.Add(c.ungranted(tenant, n.Pos, n.Width, path, fmt.Sprintf("tenant %q may not use the secret %s", tenant, n.Str), "secrets"))
 	}
 }

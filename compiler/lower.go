@@ -9,6 +9,7 @@ import (
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/grant"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )
@@ -32,8 +33,11 @@ type lowerer struct {
 	bare     map[*schema.Node]*schema.Node // named policies as a route would write them
 	said     map[said]bool                 // of what routes share
 	unsaid   int                           // diagnostics that were said of another route
-	private  string                        // the tenants that may have private addresses dialled
-	guarded  []guarded                     // the routes in out
+	grants   grant.Set
+	private  string            // the tenants that may have private addresses dialled
+	touched  map[string]bool   // the routes of the base that tenants have changed, by id
+	author   map[string]string // tenant by file, of those that were asked about
+	guarded  []guarded         // the routes in out
 	out      *lowered
 }
 
@@ -42,6 +46,10 @@ func lower(in *resolved, m *memo, opts *Options, diags *diag.List) *lowered {
 	l := &lowerer{
 		in: in, memo: m, opts: opts, diags: diags, policies: in.byID[kindPolicy], named: in.byID[kindUpstream],
 		bare: map[*schema.Node]*schema.Node{}, said: map[said]bool{}, out: &lowered{upstreams: map[string]ir.Upstream{}},
+		grants: grantsOf(in.grants), touched: map[string]bool{}, author: map[string]string{},
+	}
+	for i := range in.touched {
+		l.touched[in.touched[i].by.id.Str] = true
 	}
 	for _, t := range slices.Sorted(maps.Keys(in.grants)) {
 		if l.mayDialPrivate(t) {
@@ -70,11 +78,17 @@ func (l *lowerer) gateway() {
 		v1.Decode(l.in.gateway, "gateway", &g, l.diags)
 	}
 	l.out.gateway = lowerGateway(&g)
+	l.out.gateway.Tenancy = l.tenancy(g.Tenancy)
 	if l.in.gateway != nil {
 		checkListeners(site{l.in.gateway, "gateway", l.diags}, &g)
 		l.admin(site{l.in.gateway.Get("admin"), "gateway.admin", l.diags}, g.Admin)
 	}
 	l.out.origins.add("gateway", "", l.in.gateway)
+	for tenant, n := range l.in.grants {
+		for _, f := range n.Fields {
+			l.out.origins.add("gateway", "tenancy.grants."+tenant+"."+f.Name, f.Value)
+		}
+	}
 }
 
 func (l *lowerer) route(o *object) {
@@ -169,6 +183,9 @@ func (l *lowerer) policy(o *object, r *loweredRoute) {
 		}
 	}
 	r.route.Forward = forwardOf(&p)
+	if o.tenant != "" || l.touched[o.id] {
+		r.route.Wrote = l.wrote(r.policy)
+	}
 	if r.policy != nil {
 		l.checkForward(r.policy, path, &p)
 	}

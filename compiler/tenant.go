@@ -7,6 +7,8 @@ import (
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/grant"
+	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/match"
 )
 
@@ -17,7 +19,7 @@ func (c *checker) tenants() {
 			if o.tenant == "" {
 				continue
 			}
-			if c.in.grants[o.tenant] == nil {
+			if c.grants[o.tenant] == nil {
 				c.diags.Add(diag.Diagnostic{
 					Code: "GW3012", Pos: o.idPos, Width: len(o.id), Path: o.path + ".id",
 					Message: fmt.Sprintf("tenant %q has no tenants/%s/tenant.yaml, so it may own nothing", o.tenant, o.tenant),
@@ -40,9 +42,9 @@ func (c *checker) touched(t *touch) {
 	refuse := func(field, format string, args ...any) {
 		c.diags.Add(c.ungranted(t.tenant, id.Pos, id.Width, t.by.path+".id", fmt.Sprintf(format, args...), field))
 	}
-	grant := c.in.grants[t.tenant]
+	granted := c.grants[t.tenant]
 	switch {
-	case grant == nil:
+	case granted == nil:
 		refuse("", "tenant %q has no grant, so it may not change %s %q of the base", t.tenant, singular[kind], id.Str)
 		return
 	case kind != kindRoute:
@@ -59,8 +61,8 @@ func (c *checker) touched(t *touch) {
 		if o == nil {
 			continue
 		}
-		if beyond := outside(o, grant); len(beyond) > 0 {
-			refuse(beyond[0].field, "tenant %q may not change route %q: it takes %s, which the tenant is not granted", t.tenant, id.Str, beyond[0].what)
+		if beyond := outside(o, granted); len(beyond) > 0 {
+			refuse(beyond[0].Field, "tenant %q may not change route %q: it takes %s, which the tenant is not granted", t.tenant, id.Str, beyond[0].What)
 			return
 		}
 	}
@@ -94,7 +96,7 @@ func (c *checker) touchedUse(t *touch, use *schema.Field) {
 			continue // a dangling reference, reported as such
 		}
 		for _, f := range p.node.Fields {
-			if !ungoverned[f.Name] && !granted(c.in.grants[t.tenant], "policyKinds", f.Name) {
+			if !ungoverned[f.Name] && !grant.Kind(c.grants[t.tenant], f.Name) {
 				c.diags.Add(c.ungranted(t.tenant, use.Pos, len(use.Name), t.by.path+".use",
 					fmt.Sprintf("tenant %q may not say which policies route %q uses: %q holds the policy %s", t.tenant, t.before.id, id, f.Name), "policyKinds"))
 			}
@@ -104,10 +106,9 @@ func (c *checker) touchedUse(t *touch, use *schema.Field) {
 
 // owned checks one object of a tenant against its grant.
 func (c *checker) owned(o *object) {
-	grant := c.in.grants[o.tenant]
 	switch o.kind {
 	case kindRoute:
-		c.ownedMatcher(o, grant)
+		c.ownedMatcher(o)
 		c.ownedPolicies(o.tenant, o.node.Get("policy"), nil, o.path+".policy")
 	case kindPolicy:
 		c.ownedPolicies(o.tenant, o.node, nil, o.path)
@@ -142,7 +143,7 @@ func (c *checker) ownedPolicies(tenant string, n *schema.Node, at *schema.Field,
 		if at == nil || at.Value == n {
 			c.policySecrets(tenant, f.Value, join(path, f.Name))
 		}
-		if ungoverned[f.Name] || granted(c.in.grants[tenant], "policyKinds", f.Name) {
+		if ungoverned[f.Name] || grant.Kind(c.grants[tenant], f.Name) {
 			continue
 		}
 		where, verb := f, "use"
@@ -157,66 +158,48 @@ func (c *checker) ownedPolicies(tenant string, n *schema.Node, at *schema.Field,
 	}
 }
 
-// excess is something a route takes beyond a grant.
-type excess struct {
-	field string // of the grant
-	what  string
-	at    *schema.Node
-}
-
-// outside lists what a route takes beyond a grant.
-func outside(o *object, grant *schema.Node) []excess {
-	var out []excess
+// outside lists what a route takes beyond a grant. A path that does not parse is reported where it is compiled.
+func outside(o *object, granted *ir.Grant) []grant.Excess {
 	m := o.node.Get("matcher")
-	host := excess{field: "hosts", what: "every host", at: m}
-	if n := m.Get("host"); n != nil {
-		host.what, host.at = fmt.Sprintf("host %q", n.Str), n
+	compiled := ir.Match{Host: m.Get("host").Text(), PathRegex: m.Get("pathRegex").Text()}
+	pattern, err := match.ParsePath(m.Get("path").Text())
+	if err == nil {
+		compiled.Path = pattern.String()
 	}
-	if !slices.ContainsFunc(texts(grant.Get("hosts")), func(g string) bool { return hostWithin(m.Get("host").Text(), g) }) {
-		out = append(out, host)
-	}
-	prefixes := texts(grant.Get("pathPrefixes"))
-	if grant.Get("pathPrefixes") == nil {
-		prefixes = []string{"/"}
-	}
-	if path := m.Get("path"); path != nil {
-		pattern, err := match.ParsePath(path.Str)
-		if err == nil && !slices.ContainsFunc(prefixes, func(p string) bool { return pathWithin(pattern.String(), p) }) {
-			// One that does not parse is reported where it is compiled.
-			out = append(out, excess{"pathPrefixes", fmt.Sprintf("path %q", path.Str), path})
-		}
-	} else if re := m.Get("pathRegex"); re != nil && !slices.Contains(prefixes, "/") {
-		out = append(out, excess{"pathPrefixes", "all that a regular expression may match", re})
-	}
-	return out
+	return slices.DeleteFunc(grant.Matcher(granted, &compiled), func(e grant.Excess) bool {
+		return e.Field == grant.PathPrefixes && err != nil && compiled.PathRegex == ""
+	})
 }
 
-func (c *checker) ownedMatcher(o *object, grant *schema.Node) {
-	for _, e := range outside(o, grant) {
-		c.diags.Add(c.ungranted(o.tenant, e.at.Pos, e.at.Width, o.path+".matcher",
-			fmt.Sprintf("route %q takes %s, which tenant %q is not granted", o.id, e.what, o.tenant), e.field))
+func (c *checker) ownedMatcher(o *object) {
+	m := o.node.Get("matcher")
+	for _, e := range outside(o, c.grants[o.tenant]) {
+		at := m
+		for _, field := range map[string][]string{grant.Hosts: {"host"}, grant.PathPrefixes: {"path", "pathRegex"}}[e.Field] {
+			if n := m.Get(field); n != nil {
+				at = n
+				break
+			}
+		}
+		c.diags.Add(c.ungranted(o.tenant, at.Pos, at.Width, o.path+".matcher",
+			fmt.Sprintf("route %q takes %s, which tenant %q is not granted", o.id, e.What, o.tenant), e.Field))
 	}
 }
 
 // ungranted is a refusal with the place of the grant that would have to say otherwise.
 func (c *checker) ungranted(tenant string, pos diag.Pos, width int, path, message, field string) diag.Diagnostic {
 	d := diag.Diagnostic{Code: "GW3013", Pos: pos, Width: width, Path: path, Message: message}
-	grant := c.in.grants[tenant]
-	if grant == nil || field == "" {
+	written := c.in.grants[tenant]
+	if written == nil || field == "" {
 		return d
 	}
 	d.Hint = fmt.Sprintf("only tenants/%s/tenant.yaml grants: add it to tenant.%s there", tenant, field)
-	if n := grant.Get(field); n != nil {
+	if n := written.Get(field); n != nil {
 		d.Notes = []diag.Note{{Pos: n.Pos, Message: fmt.Sprintf("granted are %s", strings.Join(texts(n), ", "))}}
 	} else {
-		d.Notes = []diag.Note{{Pos: grant.Pos, Message: fmt.Sprintf("tenant.%s is absent: none are granted", field)}}
+		d.Notes = []diag.Note{{Pos: written.Pos, Message: fmt.Sprintf("tenant.%s is absent: none are granted", field)}}
 	}
 	return d
-}
-
-// granted reports whether a list of a grant holds a name.
-func granted(grant *schema.Node, field, name string) bool {
-	return slices.Contains(texts(grant.Get(field)), name)
 }
 
 // texts are the strings of a list.
@@ -229,27 +212,4 @@ func texts(n *schema.Node) []string {
 		out = append(out, it.Str)
 	}
 	return out
-}
-
-// hostWithin reports whether every host a matcher's host pattern takes is one that a granted pattern takes.
-func hostWithin(host, grant string) bool {
-	host, grant = strings.ToLower(host), strings.ToLower(grant)
-	if suffix, wild := strings.CutPrefix(grant, "*."); wild {
-		return strings.HasSuffix(host, "."+suffix)
-	}
-	return host != "" && host == grant
-}
-
-// pathWithin reports whether every path a canonical pattern takes lies under a granted prefix, by whole literal segments.
-func pathWithin(pattern, prefix string) bool {
-	prefix, reason := match.NormalizePath(prefix)
-	if reason != "" {
-		return false
-	}
-	prefix = strings.TrimSuffix(prefix, "/")
-	if prefix == "" {
-		return true
-	}
-	rest, ok := strings.CutPrefix(pattern, prefix)
-	return ok && (rest == "" || rest[0] == '/')
 }

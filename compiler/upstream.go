@@ -11,6 +11,7 @@ import (
 
 	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
+	"github.com/suuupra/gateway/schema/grant"
 	"github.com/suuupra/gateway/schema/ir"
 	"github.com/suuupra/gateway/schema/v1"
 )
@@ -186,11 +187,7 @@ func balanceOf(b *v1.LoadBalancing) *ir.Balance {
 // mayDialPrivate: the base may name private addresses, an identity service next door is the normal case; a tenant may
 // only if its grant says so.
 func (l *lowerer) mayDialPrivate(tenant string) bool {
-	if tenant == "" {
-		return true
-	}
-	n := l.in.grants[tenant].Get("allowPrivateAddresses")
-	return n != nil && n.Bool
+	return tenant == "" || grant.PrivateAddresses(l.grants[tenant])
 }
 
 // address refuses literal addresses that would never be dialled. Names are checked when they are dialled.

@@ -26,11 +26,10 @@ type Decision struct {
 func RouteOf(s *snapshot.Snapshot, r *httpmsg.Request) string {
 	x := &exchange{}
 	x.Request = r
-	host, reject := identify(s, x)
-	if reject != nil || match.IsReserved(x.Path) {
+	if reject := identify(s, x); reject != nil || match.IsReserved(x.Path) {
 		return ""
 	}
-	route, reject := find(s, x, host)
+	route, reject := find(s, x)
 	if reject != nil {
 		return ""
 	}
@@ -51,21 +50,26 @@ func Decide(ctx context.Context, s *snapshot.Snapshot, r *httpmsg.Request) (d De
 		d.Status, d.Code = reject.Status, reject.Code
 		return d
 	}
-	host, reject := identify(s, x)
-	if reject != nil {
+	if reject := identify(s, x); reject != nil {
 		return refuse(reject)
 	}
 	if d.Own = match.IsReserved(x.Path); d.Own {
 		return d
 	}
-	route, reject := find(s, x, host)
+	route, reject := find(s, x)
 	if reject != nil {
 		return refuse(reject)
 	}
 	x.on, x.Route, x.MaxBody = route, route.Info, s.Gateway.Limits.BodyBytes
 	d.Route = route.Info.ID
-	verdict := route.Chain.Decide(ctx, &x.Exchange, &x.asked)
+	if reject := s.Tenancy.Matched(&x.Exchange, x.host); reject != nil {
+		return refuse(reject)
+	}
+	verdict, reject := judge(ctx, s, x)
 	d.Limits = x.Limits
+	if reject != nil {
+		return refuse(reject)
+	}
 	if verdict.Reject != nil || verdict.Response != nil {
 		d.Policy = route.Chain.Steps()[x.asked-1].Kind.Name
 	}

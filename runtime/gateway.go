@@ -307,6 +307,7 @@ func (g *Gateway) panicked(value any, stack []byte, remote netip.AddrPort) {
 // exchange is the memory of one request, used again by the next.
 type exchange struct {
 	policy.Exchange
+	host     string          // that was asked for, as routes are found by
 	on       *snapshot.Route // nil: no route matched
 	asked    int             // policies of the route that were asked
 	deciding bool            // one of them is being asked

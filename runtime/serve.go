@@ -83,7 +83,7 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	if watch != nil {
 		(*watch)(s, x.Request) // as it came: policies change it
 	}
-	host, reject := identify(s, x)
+	reject = identify(s, x)
 	ctx, x.span = s.Tracer.Start(ctx, &x.Exchange)
 	if reject != nil {
 		return reject
@@ -91,11 +91,14 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	if match.IsReserved(x.Path) {
 		return g.own(x, w)
 	}
-	route, reject := find(s, x, host)
+	route, reject := find(s, x)
 	if reject != nil {
 		return reject
 	}
 	x.on, x.Route, x.MaxBody = route, route.Info, s.Gateway.Limits.BodyBytes
+	if reject := s.Tenancy.Matched(&x.Exchange, x.host); reject != nil {
+		return reject
+	}
 	if bond != nil {
 		bond.Bind(route)
 	}
@@ -106,11 +109,13 @@ func (g *Gateway) exchange(ctx context.Context, s *snapshot.Snapshot, x *exchang
 	}
 	defer pass.End()
 	x.deciding = true
-	verdict := route.Chain.Decide(ctx, &x.Exchange, &x.asked)
+	verdict, reject := judge(ctx, s, x)
 	x.deciding = false
 	route.Count(x.asked, verdict)
 	x.Request.MaxBody = x.MaxBody // 0 too is a bound
 	switch {
+	case reject != nil:
+		return reject
 	case verdict.Reject != nil:
 		return verdict.Reject
 	case verdict.Response != nil:
@@ -175,38 +180,55 @@ func (g *Gateway) forward(ctx context.Context, x *exchange, route *snapshot.Rout
 }
 
 // identify reads off the request what matching and policies go by: one normalised path and host, and the client.
-func identify(s *snapshot.Snapshot, x *exchange) (host string, reject *policy.Reject) {
+func identify(s *snapshot.Snapshot, x *exchange) *policy.Reject {
 	r := x.Request
 	target := http1.OriginForm(r.Target) // the engine has compared the authority of the absolute form with Host
 	target, x.RawQuery, _ = strings.Cut(target, "?")
 	s.Proxies.Sanitise(r)
+	s.Tenancy.Sanitise(&x.Exchange)
 	x.ClientIP = s.Proxies.ClientIP(r)
 	x.ID = s.Proxies.RequestID(r)
 	if target == "*" && r.Method == "OPTIONS" {
 		x.Path = target
-		return "", &policy.Reject{Status: 501, Code: "server_wide_options", Detail: "the gateway has no options of its own; ask for a path"}
+		return &policy.Reject{Status: 501, Code: "server_wide_options", Detail: "the gateway has no options of its own; ask for a path"}
 	}
 	path, reason := match.NormalizePath(target)
 	if reason != "" {
-		return "", &policy.Reject{Status: 400, Code: string(reason), Detail: "the path is not one the gateway forwards"}
+		return &policy.Reject{Status: 400, Code: string(reason), Detail: "the path is not one the gateway forwards"}
 	}
 	x.Path = path
-	host, ok := match.NormalizeHost(r.Authority)
-	if !ok {
-		return "", &policy.Reject{Status: 400, Code: "bad_host", Detail: "the host is neither a name nor an address"}
+	var ok bool
+	if x.host, ok = match.NormalizeHost(r.Authority); !ok {
+		return &policy.Reject{Status: 400, Code: "bad_host", Detail: "the host is neither a name nor an address"}
 	}
-	return host, nil
+	return nil
+}
+
+// judge asks the policies of the route. Between those that find out who calls and those that go by it, it is settled whose request it
+// is; reject says that it must not be anybody's, which is no policy's verdict.
+func judge(ctx context.Context, s *snapshot.Snapshot, x *exchange) (v policy.Verdict, reject *policy.Reject) {
+	chain := &x.on.Chain
+	if !s.Tenancy.Late() {
+		return chain.Decide(ctx, &x.Exchange, &x.asked), nil
+	}
+	if v = chain.Identify(ctx, &x.Exchange, &x.asked); v.Reject != nil || v.Response != nil {
+		return v, nil
+	}
+	if reject = s.Tenancy.Identified(&x.Exchange, x.host); reject != nil {
+		return policy.Pass, reject
+	}
+	return chain.Decide(ctx, &x.Exchange, &x.asked), nil
 }
 
 // find finds the route.
-func find(s *snapshot.Snapshot, x *exchange, host string) (*snapshot.Route, *policy.Reject) {
+func find(s *snapshot.Snapshot, x *exchange) (*snapshot.Route, *policy.Reject) {
 	r := x.Request
 	if r.Method == "OPTIONS" {
-		if route := preflight(s, x, host); route != nil {
+		if route := preflight(s, x); route != nil {
 			return route, nil
 		}
 	}
-	route, res := s.Lookup(r.Method, host, x.Path, x.RawQuery, &r.Header, x.params[:0])
+	route, res := s.Lookup(r.Method, x.host, x.Path, x.RawQuery, &r.Header, x.params[:0])
 	switch {
 	case res.Outcome == router.Found:
 		x.Params = res.Params
@@ -224,13 +246,13 @@ func find(s *snapshot.Snapshot, x *exchange, host string) (*snapshot.Route, *pol
 
 // preflight finds the route that a preflight request asks about, if it has a policy that answers such requests. It goes before a route
 // that takes OPTIONS: the browser asks about the other one.
-func preflight(s *snapshot.Snapshot, x *exchange, host string) *snapshot.Route {
+func preflight(s *snapshot.Snapshot, x *exchange) *snapshot.Route {
 	r := x.Request
 	asks := r.Header.Get("Access-Control-Request-Method")
 	if asks == "" || r.Header.Get("Origin") == "" {
 		return nil
 	}
-	route, res := s.Lookup(asks, host, x.Path, x.RawQuery, &r.Header, x.params[:0])
+	route, res := s.Lookup(asks, x.host, x.Path, x.RawQuery, &r.Header, x.params[:0])
 	if route == nil || !route.Chain.Preflights() {
 		return nil
 	}
@@ -326,6 +348,7 @@ func (g *Gateway) record(s *snapshot.Snapshot, x *exchange, status int, reject *
 	if x.on != nil {
 		metrics = x.on.Metrics
 	}
+	s.Tenants.Record(x.Tenant, status)
 	metrics.Record(x.Request.Method, status, ended.Sub(x.Timings.Start), w.BytesRead(), w.BytesWritten())
 	if !g.opts.AccessLog.Enabled() {
 		return

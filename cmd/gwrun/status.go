@@ -203,6 +203,9 @@ func (s *status) Route(id string) (ir.Route, bool) {
 // tenants are those that have routes now, sorted.
 func (s *status) tenants() []string {
 	there := map[string]bool{}
+	for _, tenant := range s.gateway.Running().Gateway.Tenants() {
+		there[tenant] = true
+	}
 	for _, r := range s.gateway.Running().Routes() {
 		if r.Plan.Tenant != "" {
 			there[r.Plan.Tenant] = true

@@ -49,6 +49,7 @@ const (
 	RetryWidened            Code = "RETRY_WIDENED"
 	ResilienceRemoved       Code = "RESILIENCE_REMOVED"
 	PriorityRaised          Code = "PRIORITY_RAISED"
+	TenantWidened           Code = "TENANT_WIDENED"
 )
 
 // Class is the manual's entry for one code.
@@ -74,6 +75,7 @@ func Codes() []Class {
 		{AdminEnabled, Security, "a part of the admin API is switched on"},
 		{AdminWidened, Security, "somebody may do more in the admin API, or somebody else may"},
 		{PrivateAddressesAllowed, Security, "an upstream may dial private and loopback addresses"},
+		{TenantWidened, Security, "a tenant may own more, or less tells the requests of one tenant from those of another"},
 		{GatesLoosened, Security, "less is asked of changes before they go live"},
 		{NoAuthLeft, Security, "no route asks for a credential any more"},
 		{EmptyConfig, Availability, "no route is left"},

@@ -27,6 +27,7 @@ func (d *differ) gatewayRisks(old, new *ir.Gateway, obj *Object) {
 	d.gitOpsRisks(old.Rules(), new.Rules(), obj)
 	d.sheddingRisks(old.LoadShedding, new.LoadShedding, obj)
 	d.adminRisks(old.Admin, new.Admin, obj)
+	d.tenancyRisks(old.Tenancy, new.Tenancy, obj)
 	d.tracingRisks(old.Tracing.Endpoint, new.Tracing.Endpoint, obj)
 }
 

@@ -25,7 +25,6 @@ var unseens = []unseen{
 	{"a field of the request that a service believes", "fields that are set are not compared", in("routes/web.yaml", "policy: { rewrite:", "policy: { headers: { request: { set: { X-Role: admin } } }, rewrite:")},
 	{"no access log", "it protects nobody, and whoever looks for traces later finds none", in("gateway.yaml", "accessLog: { enabled: true }", "accessLog: { enabled: false }")},
 	{"a webhook of somebody else", "it carries nothing: gateways look at their source more often", rules("https://github.com/acme/shop-config", "https://github.com/eve/shop-config")},
-	{"the bundle of another repository", "gateways know keys and environments, not names: trust each repository's keys where its gateways are, and nowhere else", in("gateway.yaml", "name: shop\n", "name: blog\n")},
 }
 
 // TestUnseen takes each of them to traffic. One that is stopped some day belongs into the tables of what is.

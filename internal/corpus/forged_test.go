@@ -97,6 +97,13 @@ var forgeries = []forgery{
 		c.Environment = "prod"
 		return carry(t, b, c, f.channel)
 	}},
+	{name: "the bundle of another repository that the same keys sign", at: verification, by: "wrong_name", make: func(t *testing.T, f *forge) *bundle.Raw {
+		d, s := f.line.compile(t, f.line.repository.on(t, in("gateway.yaml", "name: shop\n", "name: blog\n")))
+		if s.at != "" {
+			t.Fatal(s)
+		}
+		return f.with(t, d.unit.Compile("prod").WithOrigins(), f.release, f.second)
+	}},
 	{name: "a channel of another repository", at: verification, by: "wrong_name", make: func(t *testing.T, f *forge) *bundle.Raw {
 		return f.carry(t, func(c *bundle.Channel) { c.Name = "blog" }, f.channel)
 	}},

@@ -74,11 +74,12 @@ func TestText(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	const claimRule = `is no path of a claim: names of letters, digits, "_", "-", ":" and "/", with dots in between`
-	const all = "client.ip, request.host, request.id, request.method, request.path, route.id, and claims.<path>"
+	const all = "client.ip, request.host, request.id, request.method, request.path, route.id, tenant, and claims.<path>"
 	const none = `: the route's matcher has no captures (captures are written in path, such as "/users/{id}")`
 	for _, tc := range []struct{ pattern, name, want string }{
 		{"/", "request.id", ""},
 		{"/", "client.ip", ""},
+		{"/", "tenant", ""},
 		{"/", "claims.sub", ""},
 		{"/", "claims.https://example.com/roles", ""},
 		{"/", "claims.", `"" ` + claimRule},
@@ -111,7 +112,7 @@ func TestCheck(t *testing.T) {
 func request(t testing.TB, pattern, path string, captures ...string) *facts.Request {
 	return &facts.Request{
 		Names: facts.Of(pattern), Route: "r", ID: "req-1", Method: "GET", Host: "api.example.com", Path: path,
-		Client: netip.MustParseAddr("::ffff:192.0.2.1"), Claims: claims(t, `{"sub":"u1","n":7,"roles":["a","b"],"o":{}}`),
+		Client: netip.MustParseAddr("::ffff:192.0.2.1"), Tenant: "acme", Claims: claims(t, `{"sub":"u1","n":7,"roles":["a","b"],"o":{}}`),
 		Captures: pairs(captures),
 	}
 }
@@ -136,6 +137,7 @@ func TestValue(t *testing.T) {
 		{"/", "/", "request.method", "GET"},
 		{"/", "/a%20b", "request.path", "/a%20b"},
 		{"/", "/", "route.id", "r"},
+		{"/", "/", "tenant", "acme"},
 		{"/", "/", "claims.sub", "u1"},
 		{"/", "/", "claims.n", "7"},
 		{"/", "/", "claims.roles", "a,b"},
@@ -164,7 +166,7 @@ func TestValue(t *testing.T) {
 		}
 	}
 	nobody := &facts.Request{Names: facts.Of("/")}
-	for _, name := range []string{"client.ip", "claims.sub", "request.id"} {
+	for _, name := range []string{"client.ip", "claims.sub", "request.id", "tenant"} {
 		if got, ok := nobody.Value(name); got != "" || !ok {
 			t.Errorf("%s of nothing is %q, %t", name, got, ok)
 		}

@@ -25,7 +25,7 @@ const (
 )
 
 // others are the names of facts that every request has.
-var others = []string{"client.ip", "request.host", "request.id", "request.method", "request.path", "route.id"}
+var others = []string{"client.ip", "request.host", "request.id", "request.method", "request.path", "route.id", "tenant"}
 
 // Of returns the names for a route with a path pattern. A route that matches by an expression, or a pattern that is none, has no
 // captures.

@@ -14,6 +14,7 @@ type Request struct {
 	Host   string // without the port
 	Path   string // as it was matched
 	Client netip.Addr
+	Tenant string         // whose request it is; "": nobody's
 	Claims map[string]any // of the caller; nil: none are known
 	Captures
 }
@@ -43,6 +44,8 @@ func (r *Request) Value(name string) (string, bool) {
 		return r.Path, true
 	case "route.id":
 		return r.Route, true
+	case "tenant":
+		return r.Tenant, true
 	case rest:
 		if r.Names.subtree {
 			return r.Names.under(r.Path), true

@@ -72,6 +72,8 @@ func TestJudge(t *testing.T) {
 		"a fifth of the routes":             {Change{RoutesBefore: 10, RoutesRemoved: 2}, rules(), nil, "", nil},
 		"more than a fifth":                 {Change{RoutesBefore: 10, RoutesRemoved: 3}, rules(), nil, "maxRoutesRemovedPercent 0/1 ROUTES_REMOVED_MANY", nil},
 		"more than a fifth, approved":       {Change{RoutesBefore: 10, RoutesRemoved: 3}, rules(), []Approved{approval("a", "ROUTES_REMOVED_MANY")}, "", []string{"a"}},
+		"two of three":                      {Change{RoutesBefore: 3, RoutesRemoved: 2}, rules(), nil, "", nil},
+		"three of four":                     {Change{RoutesBefore: 4, RoutesRemoved: 3}, rules(), nil, "maxRoutesRemovedPercent 0/1 ROUTES_REMOVED_MANY", nil},
 		"none may go":                       {Change{RoutesBefore: 1000, RoutesRemoved: 1}, &ir.GitOps{}, nil, "maxRoutesRemovedPercent 0/1 ROUTES_REMOVED_MANY", nil},
 		"all may go":                        {Change{RoutesBefore: 3, RoutesRemoved: 3}, &ir.GitOps{MaxRoutesRemovedPercent: 100}, nil, "", nil},
 		"no route is left":                  {Change{Risks: []Risk{risk(Empty, "availability")}}, rules(), nil, "every environment 0/1 EMPTY_CONFIG", nil},

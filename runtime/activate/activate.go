@@ -319,9 +319,13 @@ func (a *Activator) verify(raw *bundle.Raw, last bundle.Position, retained bool)
 }
 
 func (a *Activator) check(last bundle.Position, retained bool) bundle.Check {
-	return bundle.Check{
+	c := bundle.Check{
 		Trust: a.o.Trust, Environment: a.o.Environment, Runtime: a.o.Runtime, Now: a.o.Now(), Last: last, Retained: retained,
 	}
+	if current := a.running(); current != nil { // another repository's bundle may be signed by the same keys
+		c.Name = current.Info.Name
+	}
+	return c
 }
 
 // live makes a snapshot the running one.

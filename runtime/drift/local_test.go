@@ -70,8 +70,8 @@ func TestCompileThatBreaksOff(t *testing.T) {
 		if !strings.HasPrefix(r.Error, "compile "+repo.Head()) || !strings.HasSuffix(r.Error, "out of patience") || r.CheckedAt != clock.Now() {
 			t.Errorf("minute %d: error %q, checked at %s", minute, r.Error, r.CheckedAt)
 		}
-		if _, known := r.Metrics().Detected["source"]; known {
-			t.Error("the metric claims to know")
+		if c := r.Class(); c.Known || c.Detected {
+			t.Errorf("the class claims to know: %+v", c)
 		}
 		if got := g.compiles(); got != n {
 			t.Errorf("minute %d: compiled %d times, want %d", minute, got, n)
@@ -207,7 +207,7 @@ func TestMetricsAndLog(t *testing.T) {
 	repo.Git("-C", dir, "symbolic-ref", "HEAD", "refs/heads/gone")
 	w.Check(t.Context())
 	w.Check(t.Context())
-	if len(m.got) != 1 || m.got[0].CommitsBehind != 0 || m.got[0].CheckedAt != clock.Now() || m.got[0].Detected["source"] {
+	if len(m.got) != 1 || m.got[0].CommitsBehind != 0 || m.got[0].CheckedAt != clock.Now() {
 		t.Errorf("metrics got %+v, want the one check that could be made", m.got)
 	}
 	if n := strings.Count(log.String(), "drift check failed"); n != 1 {

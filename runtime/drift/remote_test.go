@@ -73,7 +73,7 @@ func TestCommitsOverHTTP(t *testing.T) {
 	repo.Commit("say more", map[string]string{"README.md": "hello, world\n"})
 	r := w.Check(t.Context())
 	want(t, r, "behind_no_change behind=1 ahead=0 differs=no others=1")
-	if d := r.Metrics(); d.CommitsBehind != 1 || d.Detected["source"] {
+	if d := r.Metrics(); d.CommitsBehind != 1 || r.Class().Detected {
 		t.Errorf("a README is reported as drift: %+v", d)
 	}
 	repo.Commit("comment", map[string]string{"routes/a.yaml": "# the only one\n" + route})
@@ -82,7 +82,7 @@ func TestCommitsOverHTTP(t *testing.T) {
 	head := repo.Commit("second route", map[string]string{"routes/b.yaml": strings.ReplaceAll(route, "a", "b")})
 	r = w.Check(t.Context())
 	want(t, r, "drift behind=3 ahead=0 differs=yes modified:routes/a.yaml added:routes/b.yaml others=1")
-	if d := r.Metrics(); d.CommitsBehind != 3 || !d.Detected["source"] {
+	if d := r.Metrics(); d.CommitsBehind != 3 || !r.Class().Detected {
 		t.Errorf("drift is not reported: %+v", d)
 	}
 	if r.Head != head || r.Running != first || r.Ref != "refs/heads/main" || !r.HeadValid || r.HeadTime.IsZero() {
@@ -101,7 +101,7 @@ func TestCommitsOverHTTP(t *testing.T) {
 	repo.Commit("oops", map[string]string{"routes/b.yaml": "routes: [\n"})
 	r = w.Check(t.Context())
 	want(t, r, "invalid_head behind=4 ahead=0 differs=yes modified:routes/a.yaml added:routes/b.yaml others=1")
-	if r.HeadValid || r.Diagnostics != 1 || !strings.Contains(r.DiagnosticText, "routes/b.yaml: yaml: ") || !r.Metrics().Detected["source"] {
+	if r.HeadValid || r.Diagnostics != 1 || !strings.Contains(r.DiagnosticText, "routes/b.yaml: yaml: ") || !r.Class().Detected {
 		t.Errorf("got %+v", r)
 	}
 

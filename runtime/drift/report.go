@@ -78,11 +78,7 @@ type Report struct {
 	StaleSince *time.Time `json:"staleSince,omitempty"` // the first check that failed
 }
 
-// Metrics is the report as the metrics carry it. While it is not known whether there is drift, the class is left out.
+// Metrics is the report as the metrics carry it.
 func (r *Report) Metrics() telemetry.Drift {
-	d := telemetry.Drift{CheckedAt: r.CheckedAt, CommitsBehind: r.CommitsBehind, Detected: map[string]bool{}}
-	if r.State != Unknown {
-		d.Detected["source"] = r.State == Drifted || r.State == InvalidHead
-	}
-	return d
+	return telemetry.Drift{CheckedAt: r.CheckedAt, CommitsBehind: r.CommitsBehind}
 }

@@ -45,6 +45,10 @@ type Exchange struct {
 	Route  Route
 	Params []Param // captures of the route's path, in pattern order
 
+	// Tenant is whose request it is: the route's owner, or, on a route that nobody owns, whom the gateway's tenancy has found; "" if there
+	// is none. What only a token or an API key tells is known from the authorise phase on.
+	Tenant string
+
 	Principal *Principal // who the verified token speaks of; nil: nobody
 	Key       *Key       // the API key that was accepted; nil: none
 	Limits    []Limited  // the limits that the request was counted in
@@ -86,7 +90,7 @@ func (x *Exchange) Param(name string) (string, bool) {
 func (x *Exchange) Facts(names *facts.Names) facts.Request {
 	r := facts.Request{
 		Names: names, Route: x.Route.ID, ID: x.ID, Method: x.Request.Method, Host: x.Request.Host, Path: x.Path, Client: x.ClientIP,
-		Captures: x,
+		Tenant: x.Tenant, Captures: x,
 	}
 	if x.Principal != nil {
 		r.Claims = x.Principal.Claims

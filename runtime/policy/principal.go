@@ -32,13 +32,14 @@ func (x *Exchange) HasScope(scope string) bool {
 	return x.Principal != nil && slices.Contains(x.Principal.Scopes, scope) || x.Key != nil && slices.Contains(x.Key.Scopes, scope)
 }
 
-// TenantOf is the tenant of the caller, or of the route if nobody says so.
-func (x *Exchange) TenantOf() string {
+// CallerTenant is the tenant that the caller's token speaks of, or the one its API key was handed out to. It need not be one that the
+// gateway knows, nor that of the request.
+func (x *Exchange) CallerTenant() string {
 	switch {
 	case x.Principal != nil && x.Principal.Tenant != "":
 		return x.Principal.Tenant
-	case x.Key != nil && x.Key.Tenant != "":
+	case x.Key != nil:
 		return x.Key.Tenant
 	}
-	return x.Route.Tenant
+	return ""
 }

@@ -18,8 +18,10 @@ import (
 	"github.com/suuupra/gateway/runtime/router"
 	"github.com/suuupra/gateway/runtime/target"
 	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/runtime/tenancy"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/bundle"
+	"github.com/suuupra/gateway/schema/grant"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -84,20 +86,21 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 
 // fill takes over, or makes, what the shards hold.
 func (b *Builder) fill(ctx context.Context, s *Snapshot, bn *bundle.Bundle, prev *Snapshot) (err error) {
-	w := &work{Builder: b, s: s, prev: prev, kinds: map[string]*policy.Kind{}, env: b.Env, envs: map[*upstream.Upstream]*target.Env{}, words: newWords()}
+	grants, err := b.gateway(s, bn)
+	if err != nil {
+		return err
+	}
+	w := &work{Builder: b, grants: grants, s: s, prev: prev, kinds: map[string]*policy.Kind{}, env: b.Env, envs: map[*upstream.Upstream]*target.Env{}, words: newWords()}
 	w.env.Shared, w.env.Metrics, w.env.Environment = b.Shared, b.Metrics, bn.Manifest.Environment
 	for i := range b.Kinds {
 		w.kinds[b.Kinds[i].Name] = &b.Kinds[i]
 	}
-	if w.ups, err = b.upstreams(ctx, s, bn); err != nil {
+	if w.ups, err = b.upstreams(ctx, s, bn, grants); err != nil {
 		return err
 	}
 	for i := range bn.Shards {
 		sh := &bn.Shards[i]
-		switch sh.Kind {
-		case bundle.KindGateway:
-			s.Gateway, err = ir.DecodeGateway(sh.Data)
-		case bundle.KindRoutes:
+		if sh.Kind == bundle.KindRoutes {
 			err = w.shard(ctx, sh, bn.Manifest.Shards[i].Digest)
 		}
 		if err == nil {
@@ -108,6 +111,25 @@ func (b *Builder) fill(ctx context.Context, s *Snapshot, bn *bundle.Bundle, prev
 		}
 	}
 	return nil
+}
+
+// gateway takes in what belongs to no route, and returns what tenants are granted. It goes first: that decides what else may be made.
+func (b *Builder) gateway(s *Snapshot, bn *bundle.Bundle) (grants grant.Set, err error) {
+	for i := range bn.Shards {
+		if sh := &bn.Shards[i]; sh.Kind == bundle.KindGateway {
+			if s.Gateway, err = ir.DecodeGateway(sh.Data); err != nil {
+				return nil, fmt.Errorf("shard %s: %w", sh.Path, err)
+			}
+		}
+	}
+	if grants, err = grant.Of(s.Gateway.Tenancy); err != nil {
+		return nil, bundle.Refuse(bundle.TenantGrant, "%v", err)
+	}
+	if s.Tenancy, err = tenancy.New(&s.Gateway); err != nil {
+		return nil, err
+	}
+	s.Tenants = b.Metrics.Tenants(s.Gateway.Tenants(), s.Gateway.Tenancy != nil && s.Gateway.Tenancy.Open)
+	return grants, nil
 }
 
 // knows refuses a bundle that uses a kind this gwrun does not have, before anything is built.
@@ -129,7 +151,7 @@ func (b *Builder) knows(kinds []string) error {
 
 // upstreams takes over, or makes, every upstream. One that is taken over is the same: two snapshots have the same upstream
 // exactly if their settings of it have the same digest. One that is made anew shares with the one before what its endpoints have.
-func (b *Builder) upstreams(ctx context.Context, s *Snapshot, bn *bundle.Bundle) (map[string]*upstream.Upstream, error) {
+func (b *Builder) upstreams(ctx context.Context, s *Snapshot, bn *bundle.Bundle, grants grant.Set) (map[string]*upstream.Upstream, error) {
 	ups := map[string]*upstream.Upstream{}
 	env := b.Upstreams
 	env.Shared, env.Log, env.Now = b.Shared, b.Env.Log, b.Env.Now
@@ -148,6 +170,9 @@ func (b *Builder) upstreams(ctx context.Context, s *Snapshot, bn *bundle.Bundle)
 		for _, u := range list {
 			if ups[u.ID] != nil {
 				return nil, fmt.Errorf("upstream %q is in the bundle twice", u.ID)
+			}
+			if err := grants.Upstream(&u); err != nil {
+				return nil, bundle.Refuse(bundle.TenantGrant, "%v", err)
 			}
 			if ups[u.ID], err = b.upstream(s, u, &env); err != nil {
 				return nil, err
@@ -199,6 +224,7 @@ func (b *Builder) discovered(ctx context.Context, s *Snapshot) {
 // work is one build under way.
 type work struct {
 	*Builder
+	grants  grant.Set
 	s, prev *Snapshot
 	env     policy.Env
 	kinds   map[string]*policy.Kind
@@ -253,6 +279,9 @@ func (w *work) route(ctx context.Context, shard bundle.Digest, p *ir.Route, old 
 	up := w.ups[p.Target.Upstream]
 	if up == nil {
 		return fmt.Errorf("route %q names upstream %q, which the bundle does not have", p.ID, p.Target.Upstream)
+	}
+	if err := w.grants.Route(p, up.Spec()); err != nil { // also for one that is taken over: the grant may be another one
+		return bundle.Refuse(bundle.TenantGrant, "%v", err)
 	}
 	r := old
 	if r != nil && r.up == up {

@@ -16,6 +16,7 @@ import (
 // Chain is the policies of one route, in pipeline order, sorted once by the hooks they have. It is immutable.
 type Chain struct {
 	steps []Step
+	known int    // steps after which it is known who calls
 	hooks *hooks // nil: none
 }
 
@@ -75,6 +76,9 @@ func (c *Chain) build(ctx context.Context, kinds map[string]*policy.Kind, env po
 
 func (c *Chain) add(kind *policy.Kind, h policy.Handler, m *telemetry.PolicyMetrics) {
 	c.steps = append(c.steps, Step{Kind: kind, Handler: h, metrics: m})
+	if kind.Phase <= policy.PhaseAuthenticate {
+		c.known = len(c.steps)
+	}
 	var own hooks
 	if c.hooks != nil {
 		own = *c.hooks
@@ -116,10 +120,19 @@ func (c *Chain) Streams(ctx context.Context, x *policy.Exchange, r *httpmsg.Resp
 	return out
 }
 
-// Decide asks each policy in turn, and stops at the first that answers or refuses. asked counts those that were asked; it is
-// kept up to date while they are, so that it holds in a panic too.
+// Decide asks each policy in turn that was not asked yet, and stops at the first that answers or refuses. asked counts those that were
+// asked; it is kept up to date while they are, so that it holds in a panic too.
 func (c *Chain) Decide(ctx context.Context, x *policy.Exchange, asked *int) policy.Verdict {
-	for i := range c.steps {
+	return c.decide(ctx, x, asked, len(c.steps))
+}
+
+// Identify is Decide for the policies after which it is known who calls.
+func (c *Chain) Identify(ctx context.Context, x *policy.Exchange, asked *int) policy.Verdict {
+	return c.decide(ctx, x, asked, c.known)
+}
+
+func (c *Chain) decide(ctx context.Context, x *policy.Exchange, asked *int, end int) policy.Verdict {
+	for i := *asked; i < end; i++ {
 		*asked = i + 1
 		if v := c.steps[i].Handler.Decide(ctx, x); v.Reject != nil || v.Response != nil {
 			return v

@@ -17,6 +17,7 @@ import (
 	"github.com/suuupra/gateway/runtime/router"
 	"github.com/suuupra/gateway/runtime/target"
 	"github.com/suuupra/gateway/runtime/telemetry"
+	"github.com/suuupra/gateway/runtime/tenancy"
 	"github.com/suuupra/gateway/runtime/upstream"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
@@ -72,7 +73,9 @@ type Snapshot struct {
 	Gateway ir.Gateway
 	Proxies *httpmsg.Proxies
 	Tracer  *telemetry.Tracer // nil: no spans
-	Reuse   Reuse             // how much was taken over from the snapshot before
+	Tenancy *tenancy.Resolver // nil: only routes have tenants
+	Tenants *telemetry.TenantMetrics
+	Reuse   Reuse // how much was taken over from the snapshot before
 
 	router *router.Router
 	routes []*Route
@@ -160,6 +163,7 @@ func (s *Snapshot) close() {
 		s.metrics.Forget(routes...)
 		s.metrics.ForgetUpstreams(upstreams...)
 	}
+	s.Tenants.Forget()
 	for i := len(s.release) - 1; i >= 0; i-- {
 		s.release[i]()
 	}

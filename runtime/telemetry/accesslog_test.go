@@ -49,7 +49,7 @@ func TestJSONLine(t *testing.T) {
 func TestTextLine(t *testing.T) {
 	r := fullRecord()
 	r.Status, r.Code = 503, "no_endpoint"
-	want := "01:02:03.004 503 GET api.example.com/api/users/7 12.345ms no_endpoint route=users-api upstream=users " +
+	want := "01:02:03.004 503 GET api.example.com/api/users/7 12.345ms no_endpoint route=users-api tenant=blue upstream=users " +
 		"endpoint=10.0.0.1:8080 upstream_ms=2.000 attempts=2 in=1 out=256 client=192.0.2.7 id=01J\n"
 	if got := string(r.appendText(nil, false)); got != want {
 		t.Errorf("got  %swant %s", got, want)
@@ -67,7 +67,7 @@ func TestFill(t *testing.T) {
 			Header: httpmsg.Header{Fields: []httpmsg.Field{{Name: "user-agent", Value: "ua"}}},
 		},
 		Path: "/p", RawQuery: "secret=1", ID: "id", ClientIP: netip.MustParseAddr("::1"), Attempt: 3, Upstream: "u", Endpoint: "e",
-		Route:   policy.Route{ID: "r", Pattern: "/*", Tenant: "t"},
+		Route: policy.Route{ID: "r", Pattern: "/*"}, Tenant: "t",
 		Timings: policy.Timings{Start: start, UpstreamStart: start.Add(time.Millisecond), UpstreamHeader: start.Add(3 * time.Millisecond)},
 	}
 	var got Record

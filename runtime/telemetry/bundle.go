@@ -22,8 +22,6 @@ type Activation struct {
 type Drift struct {
 	CheckedAt     time.Time
 	CommitsBehind int // negative: not known, the series is absent
-	// Detected tells for each class that was compared (source, live, fleet, trust) whether it differs.
-	Detected map[string]bool
 }
 
 // bundles is the collector of what runs, and of how that compares. Its series are absent until there is something to say:
@@ -36,7 +34,7 @@ type bundles struct {
 	expires   time.Time
 	drift     *Drift
 
-	lastOK, lastTime, info, expiry, behind, detected, checked *prometheus.Desc
+	lastOK, lastTime, info, expiry, behind, checked *prometheus.Desc
 }
 
 func newBundles() *bundles {
@@ -51,15 +49,13 @@ func newBundles() *bundles {
 			"When the channel of the running bundle expires, as Unix time.", nil, nil),
 		behind: prometheus.NewDesc("gw_drift_commits_behind",
 			"Commits of the tracked branch that are not running yet.", nil, nil),
-		detected: prometheus.NewDesc("gw_drift_detected",
-			"Whether the last check found drift (1) or not (0), by class: source, live, fleet, trust.", []string{"class"}, nil),
 		checked: prometheus.NewDesc("gw_drift_last_check_timestamp_seconds",
-			"When drift was last looked for, as Unix time.", nil, nil),
+			"When what runs was last compared with the repository, as Unix time.", nil, nil),
 	}
 }
 
 func (c *bundles) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.lastOK, c.lastTime, c.info, c.expiry, c.behind, c.detected, c.checked} {
+	for _, d := range []*prometheus.Desc{c.lastOK, c.lastTime, c.info, c.expiry, c.behind, c.checked} {
 		ch <- d
 	}
 }
@@ -80,9 +76,6 @@ func (c *bundles) Collect(ch chan<- prometheus.Metric) {
 	if d := c.drift; d != nil {
 		if d.CommitsBehind >= 0 {
 			ch <- gaugeSample(c.behind, float64(d.CommitsBehind))
-		}
-		for class, found := range d.Detected {
-			ch <- gaugeSample(c.detected, bit(found), clean(class))
 		}
 		ch <- gaugeSample(c.checked, unix(d.CheckedAt))
 	}
@@ -122,7 +115,7 @@ func (m *Metrics) BundleExpires(at time.Time) {
 	m.bundles.expires = at
 }
 
-// DriftChecked records the outcome of a drift check. The report's map must not change afterwards.
+// DriftChecked records the outcome of a comparison with the repository.
 func (m *Metrics) DriftChecked(d Drift) {
 	m.bundles.mu.Lock()
 	defer m.bundles.mu.Unlock()

@@ -30,6 +30,7 @@ type Metrics struct {
 	registry  *prometheus.Registry
 	routes    *routes
 	upstreams *upstreams
+	tenants   *tenants
 	bundles   *bundles
 	listeners *listeners
 	breakers  *breakers
@@ -57,7 +58,7 @@ type Metrics struct {
 func New(b Build) (*Metrics, error) {
 	breaking := newBreakers()
 	m := &Metrics{
-		registry: prometheus.NewRegistry(), routes: newRoutes(), upstreams: newUpstreams(breaking), bundles: newBundles(), listeners: newListeners(),
+		registry: prometheus.NewRegistry(), routes: newRoutes(), upstreams: newUpstreams(breaking), tenants: newTenants(), bundles: newBundles(), listeners: newListeners(),
 		breakers: breaking, shedding: newShedding(), policies: policyVectors{all: map[*policy.Vector]vector{}},
 		refused: counterVec("gw_refused_total",
 			"Requests refused before a route was looked for, by reason.", "reason"),
@@ -78,7 +79,7 @@ func New(b Build) (*Metrics, error) {
 	build.Set(1)
 	err := m.Register(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.routes, m.upstreams, m.bundles, m.listeners, m.breakers, m.shedding, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
+		m.routes, m.upstreams, m.tenants, m.bundles, m.listeners, m.breakers, m.shedding, m.refused, m.activations, m.adminDenied, m.spans, m.scrapeErrors, build,
 		gaugeFunc("gw_requests_in_flight", "Requests being answered now.", &m.inFlight),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gw_connections_open", Help: "Client connections open now."}, m.openClients),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

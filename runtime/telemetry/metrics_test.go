@@ -102,6 +102,7 @@ func populate(m *Metrics) {
 	m.ObserveUpstreams(func(yield func(string, upstream.Gauges)) {
 		yield("http://users:8080", upstream.Gauges{Open: 3, Idle: 1, Discovered: true})
 	})
+	m.Tenants([]string{"acme"}, true).Record("acme", 200)
 	m.ObserveShedding(func() shed.Status { return shed.Status{Priorities: []shed.Priority{{Name: "low", Shed: 2}}} })
 	m.Refused("bad_request")
 	m.AdminDenied("wrong_token")
@@ -118,7 +119,11 @@ func populate(m *Metrics) {
 		Digest: "sha256:aa", Commit: "c0ffee", Environment: "prod", Version: 7,
 		At: time.Unix(1000, 0), ExpiresAt: time.Unix(2000, 5e8),
 	})
-	m.DriftChecked(Drift{CheckedAt: time.Unix(1500, 0), CommitsBehind: 2, Detected: map[string]bool{"source": true, "live": false}})
+	m.DriftChecked(Drift{CheckedAt: time.Unix(1500, 0), CommitsBehind: 2})
+	observe := func() DriftFacts { return driftFacts }
+	if err := m.ObserveDrift(func() time.Time { return time.Unix(1600, 0) }, observe); err != nil {
+		panic(err)
+	}
 }
 
 func TestEveryMetricPassesPromlint(t *testing.T) {
@@ -156,7 +161,6 @@ func TestValues(t *testing.T) {
 	wantLines(t, text, "gw_bundle_expires_timestamp_seconds", `gw_bundle_expires_timestamp_seconds 2000.5`)
 	wantLines(t, text, "gw_bundle_activations_total{",
 		`gw_bundle_activations_total{outcome="failure",reason="GW6001"} 1`, `gw_bundle_activations_total{outcome="success",reason=""} 1`)
-	wantLines(t, text, "gw_drift_detected{", `gw_drift_detected{class="live"} 0`, `gw_drift_detected{class="source"} 1`)
 	wantLines(t, text, "gw_drift_commits_behind", `gw_drift_commits_behind 2`)
 	wantLines(t, text, "gw_requests_in_flight", `gw_requests_in_flight 1`)
 	wantLines(t, text, "gw_connections_open", `gw_connections_open 4`)

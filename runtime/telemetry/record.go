@@ -50,7 +50,7 @@ func (r *Record) Fill(x *policy.Exchange, ended time.Time) {
 	if !x.Timings.UpstreamStart.IsZero() && !x.Timings.UpstreamHeader.IsZero() {
 		r.Header = x.Timings.UpstreamHeader.Sub(x.Timings.UpstreamStart)
 	}
-	r.Route, r.Pattern, r.Tenant = x.Route.ID, x.Route.Pattern, x.Route.Tenant
+	r.Route, r.Pattern, r.Tenant = x.Route.ID, x.Route.Pattern, x.Tenant
 }
 
 // The most a line keeps of what a client may choose, in bytes. What is cut ends in "...".
@@ -129,6 +129,7 @@ func (r *Record) appendText(b []byte, colour bool) []byte {
 		b = wordField(b, " ", r.Code)
 	}
 	b = wordField(b, " route=", r.Route)
+	b = wordField(b, " tenant=", r.Tenant)
 	b = wordField(b, " upstream=", r.Upstream)
 	b = wordField(b, " endpoint=", r.Endpoint)
 	if r.Header > 0 {

@@ -33,6 +33,7 @@ const (
 	ShardUnlisted     Reason = "shard_unlisted"     // there, not listed
 	DigestMismatch    Reason = "digest_mismatch"    // bytes are not the ones that were listed
 	ShardMalformed    Reason = "shard_malformed"    // the right bytes, but not canonical JSON
+	TenantGrant       Reason = "tenant_grant"       // a tenant has more than the bundle grants it
 )
 
 // Error is a refusal: the bundle, its signatures or the trust in them are not what they must be. A command that meets one

@@ -36,6 +36,8 @@ type Gateway struct {
 	LoadShedding *LoadShedding `json:"loadShedding,omitempty"`
 	// GitOps is nil where nothing but DefaultGitOps is asked for.
 	GitOps *GitOps `json:"gitops,omitempty"`
+	// Tenancy is nil where there are no tenants.
+	Tenancy *Tenancy `json:"tenancy,omitempty"`
 }
 
 // Listener is one address the gateway serves on.
@@ -104,6 +106,7 @@ type Route struct {
 	Target   Target   `json:"target"`
 	Forward  Forward  `json:"forward"`
 	Policies []Policy `json:"policies,omitempty"` // in pipeline order
+	Wrote    []Wrote  `json:"wrote,omitempty"`    // what tenants have a part in of Policies and Forward.Priority; sorted by Tenant
 }
 
 // Match is a predicate over requests; package match gives its meaning.

@@ -34,7 +34,11 @@ func (w *walker) together(def string, n *schema.Node, where *loc) bool {
 	case "Health":
 		w.oneOf(n, where, "health needs http, tcp or grpc", "http", "tcp", "grpc")
 	case "HashPart":
-		w.hashPart(n, where)
+		w.oneOf(n, where, where.short()+" needs header, cookie, query or ip", "header", "cookie", "query", "ip")
+		w.onlyTrue(n, where, "ip")
+	case "TenantSource":
+		w.oneOf(n, where, where.short()+" needs host, pathPrefix, header, claim or apiKey", "host", "pathPrefix", "header", "claim", "apiKey")
+		w.onlyTrue(n, where, "apiKey")
 	case "LoadBalancing":
 		w.boundPercent(n, where)
 	}
@@ -70,10 +74,10 @@ func (w *walker) oneOf(n *schema.Node, where *loc, none string, fields ...string
 	}
 }
 
-func (w *walker) hashPart(n *schema.Node, where *loc) {
-	w.oneOf(n, where, where.short()+" needs header, cookie, query or ip", "header", "cookie", "query", "ip")
-	if ip := n.Get("ip"); ip != nil && ip.Kind == schema.Bool && !ip.Bool {
-		d := at("GW2102", ip, &loc{up: where, name: "ip", index: -1}, "ip is false, must be true")
+// onlyTrue refuses a part that is there and says no.
+func (w *walker) onlyTrue(n *schema.Node, where *loc, field string) {
+	if v := n.Get(field); v != nil && v.Kind == schema.Bool && !v.Bool {
+		d := at("GW2102", v, &loc{up: where, name: field, index: -1}, "%s is false, must be true", field)
 		d.Hint = "leave the part out"
 		w.diags.Add(d)
 	}

@@ -86,7 +86,7 @@ type AdminOIDC struct {
 	Issuer string `json:"issuer"`
 	// Value that the claim aud must hold.
 	Audience string `json:"audience"`
-	// Claim that holds the provider's roles or groups: a list of names, or one text that is a name as a whole. Default: roles.
+	// Claim that holds the provider's roles or groups: a list of names, or one text that is a name as a whole. A name with dots that no claim has is a path, such as realm_access.roles. Default: roles.
 	RolesClaim string `json:"rolesClaim,omitempty"`
 	// What the provider's names stand for here: the roles that each gives. Names are compared letter by letter.
 	RoleMap map[string][]string `json:"roleMap"`
@@ -140,6 +140,8 @@ type Gateway struct {
 	LoadShedding *LoadShedding `json:"loadShedding,omitempty"`
 	// How the environment takes changes.
 	GitOps *GitOps `json:"gitops,omitempty"`
+	// Whose request it is, on routes that no tenant owns. Nil: the tenant of the route alone.
+	Tenancy *Tenancy `json:"tenancy,omitempty"`
 	// Policy of every route, unless the route or a policy it uses says otherwise.
 	Defaults *RoutePolicy `json:"defaults,omitempty"`
 }
@@ -180,6 +182,9 @@ func (t *Gateway) ApplyDefaults() {
 		t.GitOps = &GitOps{}
 	}
 	t.GitOps.ApplyDefaults()
+	if t.Tenancy != nil {
+		t.Tenancy.ApplyDefaults()
+	}
 	if t.Defaults == nil {
 		t.Defaults = &RoutePolicy{}
 	}
@@ -371,7 +376,7 @@ type GitOps struct {
 	Sync string `json:"sync,omitempty"`
 	// What asks for approvals. Beside these, each change that leaves no route, or no route that asks for a credential where there were some, needs one.
 	Gates []Gate `json:"gates,omitempty"`
-	// Share of the routes, in percent, that a change may remove without an approval. Default: 20.
+	// Share of the routes, in percent, that a change may remove without an approval. Two may always go, unless it is 0. Default: 20.
 	MaxRoutesRemovedPercent *int64 `json:"maxRoutesRemovedPercent,omitempty"`
 	// When changes may go live. Absent: at any time. Going back is possible at any time.
 	Windows []Window `json:"windows,omitempty"`
@@ -1383,7 +1388,7 @@ func (t *IdentityToken) ApplyDefaults() {
 	}
 }
 
-// HeaderTransforms: changes of header fields. Values may hold ${...}: params.<name>, claims.<path>, request.id, request.method, request.host, request.path, client.ip, route.id. What is absent is ""; where everything in a value is absent, the field is not written.
+// HeaderTransforms: changes of header fields. Values may hold ${...}: params.<name>, claims.<path>, request.id, request.method, request.host, request.path, client.ip, route.id, tenant. What is absent is ""; where everything in a value is absent, the field is not written.
 type HeaderTransforms struct {
 	// Whether it holds; false switches off what a lower layer has. Default: true.
 	Enabled *bool `json:"enabled,omitempty"`
@@ -1488,6 +1493,50 @@ type Target struct {
 	URL string `json:"url,omitempty"`
 	// Id of an upstream to forward to.
 	Upstream string `json:"upstream,omitempty"`
+}
+
+// Tenancy: whose request it is, on routes of the base: those of a tenant are always its own. Limits (key: tenant), conditions, templates, API keys, the access log and metrics go by it.
+type Tenancy struct {
+	// Where the tenant of a request is looked for, in order. The first that names one decides.
+	From []TenantSource `json:"from"`
+	// Tenants beside those that have a tenant.yaml.
+	Known []string `json:"known,omitempty"`
+	// Whether every other name is a tenant, too, as long as it has the form of one. Metrics count such tenants together, as "(other)". Default: false.
+	Open bool `json:"open,omitempty"`
+	// What becomes of a request for which a source names no tenant there is. refuse: it is answered 403. none: that source counts for nothing, and the next one is asked. Default: refuse.
+	Unknown string `json:"unknown,omitempty"`
+	// Whether all sources that name a tenant have to name the same one; and on a tenant's own routes, header, claim and apiKey none but that tenant. A request for which they differ is answered 403. Default: false.
+	Agree bool `json:"agree,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *Tenancy) ApplyDefaults() {
+	for i := range t.From {
+		t.From[i].ApplyDefaults()
+	}
+	if t.Unknown == "" {
+		t.Unknown = "refuse"
+	}
+}
+
+// TenantSource: one place where a tenant is looked for. Exactly one of the fields is needed.
+type TenantSource struct {
+	// The label that the star of a host pattern stands for.
+	Host string `json:"host,omitempty"`
+	// The segment of the path behind this prefix; "/" for the first one.
+	PathPrefix string `json:"pathPrefix,omitempty"`
+	// A header field that a trusted proxy sets. Whoever else sends it has it taken off.
+	Header string `json:"header,omitempty"`
+	// A claim of the token that auth.jwt has verified.
+	Claim string `json:"claim,omitempty"`
+	// The tenant that the API key was handed out to. Only true has a meaning. Default: false.
+	APIKey bool `json:"apiKey,omitempty"`
+}
+
+// ApplyDefaults fills in what the author left out. Structs that hold defaults are not nil afterwards, but for those
+// whose absence means something of its own.
+func (t *TenantSource) ApplyDefaults() {
 }
 
 // Tenant: what a tenant may own. Whatever is not granted is refused at compile time.
@@ -2312,6 +2361,10 @@ func Defaults() []Default {
 		{Def: "IdentityToken", Field: "lifetime", Value: "1m"},
 		{Def: "HeaderTransforms", Field: "enabled", Value: "true"},
 		{Def: "Rewrite", Field: "enabled", Value: "true"},
+		{Def: "Tenancy", Field: "open", Value: "false"},
+		{Def: "Tenancy", Field: "unknown", Value: "refuse"},
+		{Def: "Tenancy", Field: "agree", Value: "false"},
+		{Def: "TenantSource", Field: "apiKey", Value: "false"},
 		{Def: "Tenant", Field: "allowPrivateAddresses", Value: "false"},
 		{Def: "Test", Field: "at", Value: "2026-01-01T12:00:00Z"},
 		{Def: "TestUpstream", Field: "status", Value: "200"},
@@ -2543,6 +2596,10 @@ func newOf(def string) any {
 		return new(Matcher)
 	case "Target":
 		return new(Target)
+	case "Tenancy":
+		return new(Tenancy)
+	case "TenantSource":
+		return new(TenantSource)
 	case "Tenant":
 		return new(Tenant)
 	case "Test":

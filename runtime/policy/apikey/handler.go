@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,7 +190,7 @@ func (h *handler) verify(ctx context.Context, x *policy.Exchange, text string, n
 	}
 	right := h.common.hasher.Match(k.ID, k.Secret, hashes, now) // also for an id that nobody has: it takes as long
 	switch {
-	case !right || record == nil || record.Environment != h.environment || !h.serves(record.Tenant):
+	case !right || record == nil || record.Environment != h.environment || !h.serves(x, record.Tenant):
 		return nil, invalid
 	case !record.Revoked.IsZero():
 		return nil, revoked
@@ -199,9 +200,11 @@ func (h *handler) verify(ctx context.Context, x *policy.Exchange, text string, n
 	return record, accepted
 }
 
-// serves reports whether the route is for the keys of a tenant. Keys without one are the operator's; routes without one are everybody's.
-func (h *handler) serves(tenant string) bool {
-	return tenant == "" || h.tenant == "" || tenant == h.tenant
+// serves reports whether a request is one that the keys of a tenant are for: by its route, or by what is known of it before it is known
+// who calls. Keys without a tenant are the operator's; requests without one are everybody's.
+func (h *handler) serves(x *policy.Exchange, tenant string) bool {
+	of := cmp.Or(h.tenant, x.Tenant)
+	return tenant == "" || of == "" || tenant == of
 }
 
 // refusals are made once for a route: they say the same to everybody.

@@ -28,7 +28,7 @@ func TestAccepted(t *testing.T) {
 	if x.Key == nil || x.Key.ID != k.ID || x.Key.Owner != "shop" || x.Key.Tenant != "blue" || !slices.Equal(x.Key.Scopes, []string{"read", "write"}) {
 		t.Errorf("key %+v", x.Key)
 	}
-	if x.TenantOf() != "blue" || !x.HasScope("write") || x.HasScope("admin") {
+	if x.CallerTenant() != "blue" || !x.HasScope("write") || x.HasScope("admin") {
 		t.Error("the key does not count for the caller")
 	}
 	if len(r.used) != 1 || !r.used[k.ID].Equal(w.Clock) || r.asked != 1 {
@@ -388,6 +388,35 @@ func TestNothingOfAKeyIsTold(t *testing.T) {
 	for _, want := range []string{"key_invalid", "key_revoked", "scope_missing", "duplicate_credentials", "too_many_failures", "keys_unavailable", "is broken"} {
 		if !strings.Contains(told.String(), want) {
 			t.Errorf("%s was not provoked", want)
+		}
+	}
+}
+
+// A key of a tenant is good where the request is that tenant's, or nobody's, whether the route says so or the request.
+func TestTenantOfRequest(t *testing.T) {
+	w, r := newWorld()
+	blue := r.key(t, "test", func(k *policy.KeyRecord) { k.Tenant = "blue" })
+	operators := r.key(t, "test", func(*policy.KeyRecord) {})
+	for _, tc := range []struct{ key, route, request, want string }{
+		{"blue", "", "", "pass"},
+		{"blue", "", "blue", "pass"},
+		{"blue", "", "red", "401 key_invalid"},
+		{"blue", "blue", "blue", "pass"},
+		{"blue", "red", "red", "401 key_invalid"},
+		{"blue", "red", "", "401 key_invalid"}, // the route's counts whatever the request says
+		{"blue", "red", "blue", "401 key_invalid"},
+		{"operator's", "", "red", "pass"},
+		{"operator's", "red", "red", "pass"},
+	} {
+		w.Route.Tenant = tc.route
+		text := blue.Text()
+		if tc.key != "blue" {
+			text = operators.Text()
+		}
+		x := w.Exchange("GET", "/", "X-API-Key: "+text)
+		x.Tenant = tc.request
+		if got := policytest.Said(handlerOf(t, w, `{}`).Decide(t.Context(), x)); got != tc.want {
+			t.Errorf("key of %s on a route of %q, request of %q: %s, want %s", tc.key, tc.route, tc.request, got, tc.want)
 		}
 	}
 }

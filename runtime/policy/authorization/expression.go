@@ -19,7 +19,7 @@ import (
 
 // known says what expressions may use.
 const known = "claims, params, principal.subject, principal.issuer, principal.tenant, principal.roles, principal.scopes, principal.permissions, " +
-	"key.id, key.owner, key.tenant, key.scopes, request.method, request.path, request.host, request.query, request.headers, request.time, client.ip"
+	"key.id, key.owner, key.tenant, key.scopes, request.method, request.path, request.host, request.query, request.headers, request.time, client.ip, tenant"
 
 // maxCost bounds what one expression may cost for one request, in the units of CEL: a comparison is about one, a list of a thousand
 // roles that is searched about a thousand.
@@ -40,7 +40,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable("key.id", cel.StringType), cel.Variable("key.owner", cel.StringType), cel.Variable("key.tenant", cel.StringType), cel.Variable("key.scopes", texts),
 		cel.Variable("request.method", cel.StringType), cel.Variable("request.path", cel.StringType), cel.Variable("request.host", cel.StringType),
 		cel.Variable("request.query", cel.StringType), cel.Variable(headersName, words), cel.Variable("request.time", cel.TimestampType),
-		cel.Variable("client.ip", cel.StringType),
+		cel.Variable("client.ip", cel.StringType), cel.Variable("tenant", cel.StringType),
 		cel.CrossTypeNumericComparisons(true),
 	)
 })
@@ -191,6 +191,8 @@ func (f facts) ResolveName(name string) (any, bool) {
 		return f.now, true
 	case "client.ip":
 		return x.ClientIP.String(), true
+	case "tenant":
+		return x.Tenant, true
 	}
 	return nil, false
 }

@@ -189,7 +189,7 @@ func TestCompileReports(t *testing.T) {
 		},
 		{
 			"unknown name", `headers: { response: { add: { X-A: "${request.id2}" } } }`,
-			"error GW2104 " + at + `response.add.X-A: column 1: "request.id2" is not known; there are params.user, params.rest, client.ip, request.host, request.id, request.method, request.path, route.id, and claims.<path> (did you mean "request.id")`,
+			"error GW2104 " + at + `response.add.X-A: column 1: "request.id2" is not known; there are params.user, params.rest, client.ip, request.host, request.id, request.method, request.path, route.id, tenant, and claims.<path> (did you mean "request.id")`,
 		},
 		{"not closed", `headers: { request: { set: { X-A: "${params.user" } } }`, "error GW2104 " + at + `request.set.X-A: column 1: "${" is not closed by "}" (for a literal "${" write "$${")`},
 		{"outside ASCII", `headers: { response: { set: { X-A: "Grüße" } } }`, "error GW2104 " + at + "response.set.X-A" + ascii},

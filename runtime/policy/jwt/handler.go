@@ -18,6 +18,7 @@ import (
 
 type handler struct {
 	plan     *Plan
+	tenant   string // of the route
 	issuers  []*verifier
 	failures *failures.Counter // of all routes of the process
 	release  func()
@@ -35,7 +36,7 @@ type metrics struct {
 }
 
 func build(_ context.Context, e *policy.Env, p *Plan) (_ policy.Handler, err error) {
-	h := &handler{plan: p, state: e.State, now: e.Now, metrics: metricsOf(e)}
+	h := &handler{plan: p, tenant: e.Route.Tenant, state: e.State, now: e.Now, metrics: metricsOf(e)}
 	defer func() {
 		if err != nil {
 			_ = h.Close()
@@ -180,12 +181,18 @@ func (h *handler) verify(ctx context.Context, token string, d digest, now time.T
 	return h.issuers[i].verify(ctx, t, d, len(token), now)
 }
 
-// first refuses a token that was used before.
+// first refuses a token that was used before. What tenants have seen is kept apart: one that calls its own keys those of another's issuer
+// could otherwise use up the tokens of that issuer. On routes that nobody owns it is one memory whoever's request it is, or a token could
+// be used once by each tenant's host.
 func (h *handler) first(ctx context.Context, k *known) reason {
 	if k.id == "" {
 		return reasonClaims
 	}
-	sum := sha256.Sum256([]byte(fmt.Sprintf("%d:%s%s", len(k.principal.Issuer), k.principal.Issuer, k.id)))
+	name := fmt.Sprintf("%d:%s%s", len(k.principal.Issuer), k.principal.Issuer, k.id)
+	if h.tenant != "" {
+		name = fmt.Sprintf("tenant %d:%s", len(h.tenant), h.tenant) + name // no other name begins with a letter
+	}
+	sum := sha256.Sum256([]byte(name))
 	fresh, err := h.state.First(ctx, "jti:"+hex.EncodeToString(sum[:]), k.expires.Sub(h.now())+time.Second)
 	switch {
 	case err != nil:

@@ -23,6 +23,7 @@ const (
 	partIP     = 'i'
 	partUser   = 'u'
 	partTenant = 't'
+	partCaller = 'o' // a tenant that only the caller speaks of
 	partKey    = 'k'
 	partRoute  = 'r'
 	partHeader = 'h'
@@ -87,8 +88,11 @@ func (p *part) append(b []byte, x *policy.Exchange) []byte {
 			return appendText(appendText(append(b, partUser), who.Issuer), who.Subject)
 		}
 	case partTenant:
-		if t := x.TenantOf(); t != "" {
-			return appendText(append(b, partTenant), t)
+		if x.Tenant != "" {
+			return appendText(append(b, partTenant), x.Tenant)
+		}
+		if t := x.CallerTenant(); t != "" { // nobody has compared it with anything: it must not use up what tenants have
+			return appendText(append(b, partCaller), t)
 		}
 	case partKey:
 		if x.Key != nil {

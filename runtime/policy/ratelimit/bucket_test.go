@@ -45,7 +45,12 @@ func TestName(t *testing.T) {
 		{"user", "user", known, "u11:https://idp2:u1"},
 		{"nobody", "user", nil, "4\xc0\x00\x02\x01"},
 		{"a token without a subject", "user", func(x *policy.Exchange) { x.Principal = principal("https://idp", "", "{}") }, "4\xc0\x00\x02\x01"},
-		{"tenant", "tenant", func(x *policy.Exchange) { x.Key = &policy.Key{Tenant: "acme"} }, "t4:acme"},
+		{"tenant", "tenant", func(x *policy.Exchange) { x.Tenant = "acme" }, "t4:acme"},
+		{"tenant, and a caller of another", "tenant", func(x *policy.Exchange) { x.Tenant, x.Key = "acme", &policy.Key{Tenant: "globex"} }, "t4:acme"},
+		{"tenant of the key", "tenant", func(x *policy.Exchange) { x.Key = &policy.Key{Tenant: "acme"} }, "o4:acme"},
+		{"tenant of the token before that of the key", "tenant", func(x *policy.Exchange) {
+			x.Principal, x.Key = &policy.Principal{Tenant: "acme"}, &policy.Key{Tenant: "globex"}
+		}, "o4:acme"},
 		{"no tenant", "tenant", nil, "4\xc0\x00\x02\x01"},
 		{"key", "key", func(x *policy.Exchange) { x.Key = &policy.Key{ID: "k1"} }, "k2:k1"},
 		{"no key", "key", nil, "4\xc0\x00\x02\x01"},
