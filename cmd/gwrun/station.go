@@ -114,7 +114,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis, secrets: s.secrets}
 	s.metrics.ObserveSecrets(s.secrets.Missing)
 	s.own = admin.New(admin.Options{
-		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive, Audit: s.trail.administered(), Access: s.people, ClientIP: s.clientIP,
+		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive, Fleet: s.status, Audit: s.trail.administered(), Access: s.people, ClientIP: s.clientIP,
 		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},
 	})
 	s.hooks = newHooks(s, s.own)

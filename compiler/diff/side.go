@@ -96,6 +96,9 @@ func (s *side) origin(k Kind, id string, keys []string, list bool) (pos diag.Pos
 	if k != Gateway {
 		root += "s/" + id
 	}
+	if len(keys) == 2 && keys[0] == "target" && keys[1] == "pathPrefix" {
+		keys = []string{"target", "url"} // which it is a part of
+	}
 	for n := len(keys); n > 0; n-- {
 		at := root + "/" + joinKeys(keys[:n])
 		if p, ok := s.origins[at]; ok {

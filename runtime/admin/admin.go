@@ -29,7 +29,7 @@ type Metrics interface {
 	AdminDenied(reason string)
 }
 
-// Options are what a Server is made of. Routes, Upstreams, Secrets, Keys, Access, Audit, ClientIP, Reload and Bundle may be nil; the rest
+// Options are what a Server is made of. Routes, Upstreams, Secrets, Keys, Fleet, Access, Audit, ClientIP, Reload and Bundle may be nil; the rest
 // may not.
 type Options struct {
 	Log     *slog.Logger
@@ -40,6 +40,7 @@ type Options struct {
 	// Upstreams describes those of the running bundle.
 	Upstreams Upstreams
 	Keys      *apikeys.Service // nil: this gateway has no state for them, or no pepper
+	Fleet     FleetProvider    // nil: this gateway does not hear of others
 	// Access lets in people who log in, and tokens of an identity provider. Nil: the token alone lets anybody in.
 	Access *access.Control
 	// Audit hears of every login, of every refusal of somebody who is known, and of every write. See Auditor.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/schema/ir"
 )
@@ -55,6 +56,12 @@ func (s *Server) complete() Status {
 
 func (s *Server) status(*call) *httpmsg.Response {
 	return respondJSON(http.StatusOK, s.complete())
+}
+
+func (s *Server) fleet(*call) *httpmsg.Response {
+	f := s.o.Fleet.Fleet()
+	f.Late, f.Instances = append([]string{}, f.Late...), append([]drift.Instance{}, f.Instances...) // a list, also if it is empty
+	return respondJSON(http.StatusOK, f)
 }
 
 // Reloading is the answer of POST /admin/reload.

@@ -138,7 +138,7 @@ func newFake() *fake {
 
 func newServer(f *fake, change ...func(*Options)) *Server {
 	o := Options{
-		Log: slog.New(slog.NewTextHandler(&f.log, nil)), Status: f, Metrics: f, Routes: f, Upstreams: f, Secrets: f,
+		Log: slog.New(slog.NewTextHandler(&f.log, nil)), Status: f, Metrics: f, Routes: f, Upstreams: f, Fleet: f, Secrets: f,
 		Reload: func() { f.reloads++ }, Now: func() time.Time { return now }, Token: token,
 		Build: Build{Version: "1.2.3", Commit: "abc", Go: "go1.26"},
 	}
@@ -187,4 +187,9 @@ func body(t *testing.T, r *httpmsg.Response) string {
 		t.Errorf("%d bytes with a content length of %d", len(b), r.ContentLength)
 	}
 	return string(b)
+}
+
+// Fleet implements FleetProvider.
+func (f *fake) Fleet() Fleet {
+	return Fleet{Environment: "prod", Instance: "gw-1", Known: true}
 }

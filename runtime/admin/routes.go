@@ -58,6 +58,7 @@ var routes = []route{
 
 	{method: http.MethodGet, path: "/admin/status", permission: "status:read", answer: (*Server).status, summary: "Say what runs, where it came from, what failed, and drift", out: Status{}, status: 200},
 	{method: http.MethodGet, path: "/admin/bundle", permission: "bundle:read", there: func(s *Server, _ *ir.Admin) bool { return s.o.Bundle != nil }, answer: (*Server).bundle, summary: "Hand out the running bundle, byte for byte", status: 200, media: bundleType},
+	{method: http.MethodGet, path: "/admin/fleet", permission: "status:read", there: func(s *Server, _ *ir.Admin) bool { return s.o.Fleet != nil }, answer: (*Server).fleet, summary: "Say what the gateways of the environment run", out: Fleet{}, status: 200},
 	{method: http.MethodPost, path: "/admin/reload", permission: "reload:create", action: "reload", there: func(s *Server, a *ir.Admin) bool { return a.HotReloadEnabled && s.o.Reload != nil }, answer: (*Server).reload, summary: "Ask for a poll of the source", out: Reloading{}, status: 202},
 	{method: http.MethodGet, path: "/admin/secrets", permission: "secrets:read", there: func(_ *Server, a *ir.Admin) bool { return a.SecretsManagementEnabled }, answer: (*Server).secrets, summary: "List references to secrets, never values", out: SecretList{}, status: 200},
 	{method: http.MethodGet, path: "/admin/ui", permission: "dashboard:read", there: func(_ *Server, a *ir.Admin) bool { return a.DashboardUIEnabled }, answer: (*Server).ui, summary: "Show the dashboard", status: 200, media: "text/html"},

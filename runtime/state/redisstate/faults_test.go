@@ -199,7 +199,7 @@ func TestRightPassword(t *testing.T) {
 func TestAccessList(t *testing.T) {
 	server := testkit.Redis(t)
 	rules := []string{"ACL", "SETUSER", "gw", "on", ">pass", "~gw:*", "&gw:keys:changed"}
-	for command := range strings.FieldsSeq("eval evalsha get set hget hmget hset time zadd zcard zrangebylex zrem zremrangebyscore pexpire publish subscribe ping") {
+	for command := range strings.FieldsSeq("eval evalsha get set hget hmget hset time zadd zcard zrangebylex zrem zremrangebyscore pexpire hdel hlen hgetall pttl publish subscribe ping") {
 		rules = append(rules, "+"+command)
 	}
 	if got := server.Do(rules...); got != "+OK" {

@@ -5,7 +5,7 @@
 // call that was not answered nobody knows whether it did. It must not decide what a request meets when Redis is away: policies do.
 //
 // A user of Redis' ACL needs the keys gw:*, the channel gw:keys:changed and the commands eval evalsha get set hget hmget hset time
-// zadd zcard zrangebylex zrem zremrangebyscore pexpire publish subscribe ping.
+// zadd zcard zrangebylex zrem zremrangebyscore pexpire hdel hlen hgetall pttl publish subscribe ping.
 package redisstate
 
 import (
