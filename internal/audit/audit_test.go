@@ -317,7 +317,7 @@ func TestMistakesOfTheCaller(t *testing.T) {
 		{"no action", func(r *Record) { r.Action = "" }, `audit record: action "" is not one of the list`},
 		{"unknown action", func(r *Record) { r.Action = "login\n" }, `audit record: action "login\n" is not one of the list`},
 		{"the trail's own", func(r *Record) { r.Action = Stop }, `audit record: action "audit.stop" is the trail's own`},
-		{"no outcome", func(r *Record) { r.Outcome = "" }, `audit record: outcome "" must be success, refused or failed`},
+		{"no outcome", func(r *Record) { r.Outcome = "" }, `audit record: outcome "" must be begun, success, refused or failed`},
 		{"no actor", func(r *Record) { r.Actor = Actor{} }, `audit record: actor.kind "" must be user, token, key, system or anonymous`},
 		{"content for a digest", func(r *Record) { r.After = `{"password":"hunter2"}` }, "audit record: after must be a digest, sha256: followed by 64 lower-case hexadecimal digits"},
 		{"a detail nobody allowed", func(r *Record) { r.Details = map[string]string{"password": "hunter2"} }, `audit record: details: the key "password" is not in the list of those allowed`},
