@@ -58,7 +58,7 @@ func TestFromGitToTraffic(t *testing.T) {
 	if st := g.status(); st.Running.Commit != second {
 		t.Errorf("running commit %s, want %s", st.Running.Commit, second)
 	}
-	if r := s.ok("status", "--gateway", g.admin); !strings.Contains(r.out, "prod version 1.2") || !strings.Contains(r.out, second[:12]) {
+	if r := s.ok("status", "--gateway", g.admin); !strings.Contains(r.out, "prod, 1 of 1 run 1.2 ") || !strings.Contains(r.out, second[:12]) {
 		t.Errorf("status printed %q", r.out)
 	}
 	if r := s.apply(to); !strings.HasPrefix(r.out, "already current prod 1.2") {

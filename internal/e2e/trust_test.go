@@ -150,7 +150,7 @@ func TestExpiry(t *testing.T) {
 	g.WaitLine(`the channel of the last good bundle has expired`)
 	g.serves(2)
 	s.version(4)
-	s.apply(to)
+	s.apply(to, "--lift-hold") // the hold is what made the short-lived channel a new one
 	g.serves(4)
 	g.recovers()
 }
