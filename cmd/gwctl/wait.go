@@ -90,7 +90,9 @@ func (w *wait) lacking(m *drift.Instance) missing {
 	out := missing{name: m.Instance, why: "runs " + m.Runs()}
 	switch {
 	case m.Waiting != nil && (bundle.Position{Epoch: m.Waiting.Epoch, Version: m.Waiting.Version}).Compare(w.want) >= 0:
-		out.waiting, out.why = m.Waiting, m.Waiting.Why
+		if out.why = m.Waiting.Why; m.Mode != "off" && m.Mode != "dry-run" { // no approval helps a gateway that activates nothing
+			out.waiting = m.Waiting
+		}
 	case m.Error != "":
 		out.why += ", error " + m.Error
 	case m.Mode == "off":

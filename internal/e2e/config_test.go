@@ -47,7 +47,7 @@ func TestPrecedence(t *testing.T) {
 	if v := g.served(); v != 1 {
 		t.Errorf("version %d is served in a dry run, want 1", v)
 	}
-	if r := s.ok("status", "--gateway", g.admin); !strings.Contains(r.out, "version 2 waits") {
+	if r := s.ok("status", "--gateway", g.admin); !strings.Contains(r.out, "1.2 ") || !strings.Contains(r.out, "sync is in dry-run") {
 		t.Errorf("gwctl status printed %q", r.out)
 	}
 	s.exits(1, s.applyArgs(to, "--wait", "--gateway", g.admin, "--wait-timeout", "1s")...)
@@ -94,7 +94,7 @@ func TestWrongSettings(t *testing.T) {
 		"unknown command":           {[]string{"serve"}, 64, []string{`unknown command "serve"`}},
 		"not a duration":            {all("--poll", "often"), 3, []string{`--poll is "often"`, "at least 1s"}},
 		"not an address":            {all("--admin", "9090"), 3, []string{`--admin is "9090"`, "host:port"}},
-		"known and not available":   {all("--sync", "gated"), 3, []string{"--sync is known, but not available in this version"}},
+		"no mode":                   {all("--sync", "sometimes"), 3, []string{`--sync is "sometimes", must be one of off, dry-run, gated, auto`}},
 		"unknown scheme":            {all("--bundle", "ftp://host/x"), 64, []string{`"ftp"`}},
 		"plain http":                {all("--bundle", "http://bundles.example.com/x"), 64, []string{"https://"}},
 		"plain git":                 {all("--repo", "git://example.com/x"), 3, []string{"--repo", "https"}},

@@ -61,9 +61,9 @@ func TestFleet(t *testing.T) {
 
 	// One is held back, by the way it was started.
 	s.version(2)
-	wait := s.exits(4, s.applyArgs(to, "--wait", "--gateway", a.admin)...)
+	wait := s.exits(1, s.applyArgs(to, "--wait", "--gateway", a.admin, "--wait-timeout", "10s")...)
 	if !strings.Contains(wait.err, "gwctl: "+held+": sync is in dry-run; it verifies and builds\n") ||
-		!strings.HasSuffix(wait.err, "gwctl: 1.2 is published, and held at 1 of 3 gateways\n") {
+		!strings.HasSuffix(wait.err, "gwctl: waiting for 1.2 ran out after 10s\n") {
 		t.Errorf("apply --wait said\n%s", wait.err)
 	}
 	drift := a.becomes("fleet", "2 of 3 run 1.2", true)
