@@ -141,7 +141,7 @@ func (r repository) downgrade(seed uint64) (repository, bool) {
 			return nil, false
 		}
 		docs, err := migrate.Downgrade(root)
-		if err != nil {
+		if err != nil || len(docs) == 0 { // a file of nothing, which makes an environment, has no object to be written as
 			return nil, false
 		}
 		for i, doc := range docs {
