@@ -77,13 +77,9 @@ func (f *applyFlags) run(cmd *cobra.Command, path string) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	location, err := depot.ParseLocation(f.to)
+	location, to, err := openDestination(f.to)
 	if err != nil {
-		return usage(err)
-	}
-	to, err := depot.OpenWriter(location, depotOptions())
-	if err != nil {
-		return usage(err)
+		return err
 	}
 	defer func() { _ = to.Close() }() // nothing is buffered in it
 	b, err := buildBundle(cmd, &f.repo, path, f.env, f.allowDirty || f.dryRun)

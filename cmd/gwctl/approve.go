@@ -76,13 +76,9 @@ func (f *approveFlags) run(cmd *cobra.Command, arg string) error {
 	if err != nil {
 		return err
 	}
-	location, err := depot.ParseLocation(f.to)
+	_, to, err := openDestination(f.to)
 	if err != nil {
-		return usage(err)
-	}
-	to, err := depot.OpenWriter(location, depotOptions())
-	if err != nil {
-		return usage(err)
+		return err
 	}
 	defer func() { _ = to.Close() }() // nothing is buffered in it
 	a, err := f.look(cmd, to, digest, trust)

@@ -17,6 +17,19 @@ func depotOptions() depot.Options {
 	return depot.Options{Credentials: depot.CredentialsFrom(os.Getenv, "GWCTL"), UserAgent: "gwctl/" + build.Version}
 }
 
+// openDestination opens a place to publish to, which the caller closes. What is wrong with its name is a usage error.
+func openDestination(place string) (depot.Location, depot.Writer, error) {
+	location, err := depot.ParseLocation(place)
+	if err != nil {
+		return depot.Location{}, nil, usage(err)
+	}
+	to, err := depot.OpenWriter(location, depotOptions())
+	if err != nil {
+		return depot.Location{}, nil, usage(err)
+	}
+	return location, to, nil
+}
+
 // fetchBundle reads a bundle from a place, without believing it.
 func fetchBundle(ctx context.Context, place, env string) (*bundle.Raw, error) {
 	location, err := depot.ParseLocation(place)

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/suuupra/gateway/compiler/publish"
-	"github.com/suuupra/gateway/internal/depot"
 	"github.com/suuupra/gateway/schema/bundle"
 )
 
@@ -81,13 +80,9 @@ func (f *rollbackFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	location, err := depot.ParseLocation(f.to)
+	location, to, err := openDestination(f.to)
 	if err != nil {
-		return usage(err)
-	}
-	to, err := depot.OpenWriter(location, depotOptions())
-	if err != nil {
-		return usage(err)
+		return err
 	}
 	defer func() { _ = to.Close() }() // nothing is buffered in it
 	r, err := publish.Rollback(cmd.Context(), to, f.env, digest, publish.Settings{

@@ -14,7 +14,6 @@ import (
 
 	"github.com/suuupra/gateway/cmd/internal/gating"
 	"github.com/suuupra/gateway/compiler/publisher"
-	"github.com/suuupra/gateway/internal/depot"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/internal/gitclone"
 	"github.com/suuupra/gateway/internal/gitwatch"
@@ -65,13 +64,9 @@ type service struct {
 
 // serve publishes until ctx ends, or once.
 func serve(ctx context.Context, c *serveConfig, stdout, stderr io.Writer) error {
-	location, err := depot.ParseLocation(c.To)
+	location, to, err := openDestination(c.To)
 	if err != nil {
-		return usage(fmt.Errorf("--to: %w", err))
-	}
-	to, err := depot.OpenWriter(location, depotOptions())
-	if err != nil {
-		return usage(fmt.Errorf("--to: %w", err))
+		return fmt.Errorf("--to: %w", err)
 	}
 	defer func() { _ = to.Close() }() // nothing is buffered in it
 	if _, err := c.keys(); err != nil {

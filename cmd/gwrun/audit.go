@@ -33,7 +33,7 @@ var (
 )
 
 // auditDetails are the details that records of a gateway have.
-var auditDetails = []string{"approvers", "code", "commit", "error", "family", "owner", "permission", "roles", "scopes", "session", "tenant", "user", "version"}
+var auditDetails = []string{"approvers", "commit", "error", "permission", "version"}
 
 // waiting is how many events of activation are kept while the disk is busy.
 const waiting = 64

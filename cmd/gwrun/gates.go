@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/suuupra/gateway/cmd/internal/gating"
+	"github.com/suuupra/gateway/compiler/diff"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/runtime/activate"
+	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/source"
 	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
@@ -44,13 +47,21 @@ func (k *gatekeeper) gate() activate.Gate {
 
 // judge implements activate.Gate.
 func (k *gatekeeper) judge(ctx context.Context, s activate.Step) (gate.Verdict, error) {
-	change, err := k.change(s)
-	if err != nil {
-		return gate.Verdict{}, err
+	if s.Back {
+		return gate.Verdict{}, nil // whoever is in trouble waits for nothing, not even for a comparison
 	}
-	change.Back, change.Ask = s.Back, s.Mode == activate.Gated
 	rules, now := s.Running.Gateway.Rules(), time.Now()
-	if !s.Back && (rules.DryRun != nil || s.Mode != activate.Auto) {
+	change := gate.Change{Base: s.Running.Info.Digest, Candidate: s.Candidate.Bundle.Digest()}
+	asked := rules.DryRun != nil || s.Mode != activate.Auto // live requests are
+	if asked || len(rules.Gates) > 0 || !ordinary(s, rules) {
+		var err error
+		if change, err = k.change(s); err != nil {
+			return gate.Verdict{}, err
+		}
+	}
+	change.Ask = s.Mode == activate.Gated
+	if asked {
+		var err error
 		if change.DryRun, err = k.dry.ask(ctx, step{change.Base, change.Candidate}, k.before, k.after, rules.DryRun); err != nil {
 			return gate.Verdict{}, err
 		}
@@ -65,6 +76,33 @@ func (k *gatekeeper) judge(ctx context.Context, s activate.Step) (gate.Verdict, 
 	good, bad := gate.Verify(envelopes, bundle.Check{Trust: k.trust, Environment: k.env, Name: s.Running.Info.Name, Now: now})
 	k.tell(bad)
 	return gate.Judge(change, rules, good, now), nil
+}
+
+// ordinary reports whether a change is none that the rules of every environment are about. It costs next to nothing, where to compare
+// ten thousand routes takes seconds: without gates, that is all there is to know.
+func ordinary(s activate.Step, rules *ir.GitOps) bool {
+	if s.Next == nil || len(s.Next.Routes()) == 0 {
+		return false
+	}
+	stays := make(map[string]bool, len(s.Next.Routes()))
+	for _, r := range s.Next.Routes() {
+		stays[r.Info.ID] = true
+	}
+	removed := 0
+	for _, r := range s.Running.Routes() {
+		if !stays[r.Info.ID] {
+			removed++
+		}
+	}
+	guarded := func(r *snapshot.Route) bool { return diff.Guarded(&r.Plan) }
+	lost := slices.ContainsFunc(s.Running.Routes(), guarded) && !slices.ContainsFunc(s.Next.Routes(), guarded)
+	return !lost && !gate.TooMany(removed, len(s.Running.Routes()), rules)
+}
+
+// forget drops what was compared: two programs, which nobody needs once the candidate waits no longer.
+func (k *gatekeeper) forget() {
+	k.dry.stop()
+	k.compared, k.before, k.after = gate.Change{}, nil, nil
 }
 
 // change compares what runs with the candidate.

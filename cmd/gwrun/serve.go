@@ -153,10 +153,10 @@ func (s *station) reconsider(ctx context.Context) {
 	}
 }
 
-// settle ends the dry run of a candidate that waits no longer.
+// settle ends what was done for a candidate that waits no longer.
 func (s *station) settle() {
 	if s.gates != nil && s.activator.Status().Pending == nil {
-		s.gates.dry.stop()
+		s.gates.forget()
 	}
 }
 

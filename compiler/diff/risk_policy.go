@@ -16,6 +16,9 @@ type mechanism struct {
 	keys []string
 }
 
+// Guarded reports whether a route asks for a credential.
+func Guarded(r *ir.Route) bool { return len(mechanisms(r)) > 0 }
+
 // mechanisms lists what asks for a credential on a route, in the order of their names.
 func mechanisms(r *ir.Route) []mechanism {
 	var out []mechanism

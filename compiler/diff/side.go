@@ -78,7 +78,7 @@ func (s *side) summary() Side {
 func (s *side) guarded() int {
 	n := 0
 	for _, r := range s.routes {
-		if len(mechanisms(r)) > 0 {
+		if Guarded(r) {
 			n++
 		}
 	}

@@ -132,6 +132,41 @@ func TestGatesHold(t *testing.T) {
 	}
 }
 
+// TestAccidentsAreHeld has a gateway without any rule of its own hold a bundle after which nobody is asked for a credential, as only
+// whoever has the publisher's keys can offer it, and take one that changes little.
+func TestAccidentsAreHeld(t *testing.T) {
+	s := newScene(t)
+	door := func(policy string) {
+		s.commit("door", map[string]string{"routes/doors.yaml": apiVersion + fmt.Sprintf("routes:\n  - id: doors\n    matcher: { path: /doors/* }\n    target: { type: http, url: %q }\n%s", s.app, policy)})
+	}
+	at := filepath.Join(t.TempDir(), "site.gwb")
+	offer := func(version int) {
+		t.Helper()
+		beside := filepath.Join(t.TempDir(), "next.gwb")
+		s.ok("build", "--env", "prod", "--key", filepath.Join(s.keys, "release.key"), "--out", beside)
+		s.ok("sign", beside, "--key", filepath.Join(s.keys, "release.key"), "--channel-key", filepath.Join(s.keys, "channel.key"), "--channel-version", fmt.Sprint(version))
+		if err := os.Rename(beside, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	door("    policy: { auth: { jwt: { issuer: \"https://id.test\", audience: api, secretRef: \"env:JWT\", algorithms: [HS256] } } }\n")
+	offer(1)
+	s.extra = []string{"JWT=" + strings.Repeat("k", 32)}
+	g := s.gwrun("--bundle", at)
+	g.serves(1)
+	s.version(2)
+	offer(2)
+	g.serves(2)
+	door("")
+	offer(3)
+	g.waits("the open doors are held", func(why string) bool {
+		return strings.HasPrefix(why, "held: every environment (0 of 1 approvals): no route asks for a credential any more")
+	})
+	if code, _, err := get(g.url + "/doors/x"); code != 401 || err != nil {
+		t.Errorf("a door: %d %v", code, err)
+	}
+}
+
 // TestDryRun has live requests judge a new version before it may serve.
 func TestDryRun(t *testing.T) {
 	s := newScene(t)

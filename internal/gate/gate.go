@@ -138,6 +138,12 @@ func (c *Change) refusals(rules *ir.GitOps, now time.Time) []Refusal {
 // alwaysMayGo is how many routes may go whatever share of all that is: of three routes one is a third.
 const alwaysMayGo = 2
 
+// TooMany reports whether more routes go than may without an approval.
+func TooMany(removed, before int, rules *ir.GitOps) bool {
+	few := removed <= alwaysMayGo && rules.MaxRoutesRemovedPercent > 0
+	return !few && removed*100 > int(rules.MaxRoutesRemovedPercent)*before
+}
+
 // always are the rules that every environment has. None of them holds a change that somebody has looked at; they are there for
 // accidents: an empty folder, a lost file, a default that was dropped.
 func (c *Change) always(rules *ir.GitOps) []Refusal {
@@ -147,8 +153,7 @@ func (c *Change) always(rules *ir.GitOps) []Refusal {
 			out = append(out, Refusal{Rule: "every environment", Why: risks[0].Message, Codes: []string{code}, Risks: risks, Want: 1})
 		}
 	}
-	few := c.RoutesRemoved <= alwaysMayGo && rules.MaxRoutesRemovedPercent > 0
-	if !few && c.RoutesRemoved*100 > int(rules.MaxRoutesRemovedPercent)*c.RoutesBefore {
+	if TooMany(c.RoutesRemoved, c.RoutesBefore, rules) {
 		out = append(out, Refusal{
 			Rule: "maxRoutesRemovedPercent", Codes: []string{RoutesRemoved}, Want: 1,
 			Why:   fmt.Sprintf("%d of %d routes are removed, more than %d percent", c.RoutesRemoved, c.RoutesBefore, rules.MaxRoutesRemovedPercent),

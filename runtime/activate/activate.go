@@ -263,7 +263,7 @@ func (a *Activator) consider(ctx context.Context, c *candidate, current *snapsho
 		return fmt.Errorf("build: %w", err)
 	}
 	if current != nil && current.Info.Digest != next.Info.Digest {
-		open, err := a.passes(ctx, c, current)
+		open, err := a.passes(ctx, c, current, next)
 		if err != nil || !open {
 			next.Release()
 			return err

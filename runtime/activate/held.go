@@ -19,6 +19,7 @@ type Gate func(ctx context.Context, s Step) (gate.Verdict, error)
 type Step struct {
 	Running   *snapshot.Snapshot
 	Candidate *bundle.Verdict
+	Next      *snapshot.Snapshot // the candidate, built; nil: it was let go, and waits
 	Back      bool // the candidate served before
 	Mode      Mode // what becomes of it if nothing is held against it
 }
@@ -36,13 +37,13 @@ type candidate struct {
 const remembered = 16
 
 // passes asks the gate, and the mode, whether a candidate may serve. One that may not waits.
-func (a *Activator) passes(ctx context.Context, c *candidate, current *snapshot.Snapshot) (bool, error) {
+func (a *Activator) passes(ctx context.Context, c *candidate, current, next *snapshot.Snapshot) (bool, error) {
 	mode := a.mode(current)
 	var v gate.Verdict
 	if a.o.Gate != nil {
 		var err error
 		if v, err = a.o.Gate(ctx, Step{
-			Running: current, Candidate: c.verdict, Back: a.servedBefore(c.verdict.Bundle.Digest(), current), Mode: mode,
+			Running: current, Candidate: c.verdict, Next: next, Back: a.servedBefore(c.verdict.Bundle.Digest(), current), Mode: mode,
 		}); err != nil {
 			return false, &judgeError{err}
 		}
@@ -98,7 +99,7 @@ func (a *Activator) Reconsider(ctx context.Context) error {
 		return nil
 	}
 	if a.o.Now().Before(c.verdict.Channel.ExpiresAt.Time) { // if not, Offer says so
-		if open, err := a.passes(ctx, c, current); err != nil || !open {
+		if open, err := a.passes(ctx, c, current, nil); err != nil || !open {
 			return a.outcome(ctx, err)
 		}
 	}

@@ -78,7 +78,7 @@ func (s *Server) announced(e Event) *httpmsg.Response {
 
 // finish records what became of an order.
 func (s *Server) finish(c *call, order *route, resp *httpmsg.Response) {
-	e := Event{Actor: c.actor, Action: order.action, Object: cmp.Or(c.object, c.id), Outcome: Success, Details: c.details}
+	e := Event{Actor: c.actor, Action: order.action, Object: cmp.Or(c.object, c.id), Outcome: Success}
 	switch status := resp.Status; {
 	case status >= 500:
 		e.Outcome = Failed

@@ -40,9 +40,7 @@ type call struct {
 	actor Actor
 	id    string // what "{id}" stands for
 
-	// What a handler may say for the audit trail.
-	object  string            // empty: id
-	details map[string]string // never a secret
+	object string // of the record, as a handler may say; empty: id
 }
 
 // routes is every order of the admin API. Whoever adds one finds tests that ask for it in every role.
