@@ -20,8 +20,8 @@ type Step struct {
 	Running   *snapshot.Snapshot
 	Candidate *bundle.Verdict
 	Next      *snapshot.Snapshot // the candidate, built; nil: it was let go, and waits
-	Back      bool // the candidate served before
-	Mode      Mode // what becomes of it if nothing is held against it
+	Back      bool               // the candidate served before
+	Mode      Mode               // what becomes of it if nothing is held against it
 }
 
 // candidate is a bundle on its way, verified.
