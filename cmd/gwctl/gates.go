@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/suuupra/gateway/cmd/internal/gating"
 	"github.com/suuupra/gateway/compiler/diff"
+	"github.com/suuupra/gateway/compiler/gating"
 	"github.com/suuupra/gateway/internal/depot"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/schema/bundle"

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/suuupra/gateway/cmd/internal/gating"
+	"github.com/suuupra/gateway/compiler/gating"
 	"github.com/suuupra/gateway/compiler/publisher"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/internal/gitclone"

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/suuupra/gateway/cmd/internal/gating"
+	"github.com/suuupra/gateway/compiler/gating"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/runtime/admin"
 	"github.com/suuupra/gateway/runtime/drift"

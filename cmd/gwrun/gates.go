@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/suuupra/gateway/cmd/internal/gating"
 	"github.com/suuupra/gateway/compiler/diff"
+	"github.com/suuupra/gateway/compiler/gating"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/snapshot"

@@ -4,12 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/suuupra/gateway/compiler/diff"
+	"github.com/suuupra/gateway/compiler/gating"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/internal/testkit"
 	"github.com/suuupra/gateway/runtime/activate"
@@ -134,7 +132,7 @@ func (g *gateway) judge(ctx context.Context, s activate.Step) (gate.Verdict, err
 		return gate.Verdict{}, err
 	}
 	g.before, g.after = g.line.program, after
-	c := change(g.before, g.after)
+	c, _ := gating.Change(g.before, g.after)
 	c.Base, c.Candidate, c.Back, c.Ask = s.Running.Info.Digest, s.Candidate.Bundle.Digest(), s.Back, s.Mode == activate.Gated
 	rules, now := s.Running.Gateway.Rules(), g.clock.Now()
 	if !s.Back && rules.DryRun != nil {
@@ -178,25 +176,4 @@ func (g *gateway) meet() {
 	if d := g.shadow.Report().Dropped; d > 0 {
 		g.t.Errorf("%d requests were dropped", d)
 	}
-}
-
-// change is what publisher and gateways make of two programs before they ask the gates (cmd/internal/gating, which only commands may
-// import). internal/e2e sends some of the same changes through the commands themselves.
-func change(before, after *ir.Program) gate.Change {
-	report := diff.Programs(before, after)
-	c := gate.Change{RoutesBefore: report.Before.Routes}
-	for i := range report.Objects {
-		if o := &report.Objects[i]; o.Kind == diff.Route && o.Op == diff.Removed {
-			c.RoutesRemoved++
-		}
-	}
-	for i := range report.Risks {
-		r := &report.Risks[i]
-		risk := gate.Risk{Code: string(r.Code), Severity: string(r.Severity), Object: strings.TrimSpace(string(r.Kind) + " " + r.ID), Pos: r.Pos, Message: r.Message}
-		if factor, err := strconv.ParseFloat(r.Factor, 64); err == nil && factor > 1 {
-			risk.RaisedPercent = max(1, int64((factor-1)*100+0.5))
-		}
-		c.Risks = append(c.Risks, risk)
-	}
-	return c
 }

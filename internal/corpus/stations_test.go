@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/suuupra/gateway/compiler"
+	"github.com/suuupra/gateway/compiler/gating"
 	"github.com/suuupra/gateway/compiler/load"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/runtime/policy/all"
@@ -232,7 +233,7 @@ func uncovered(c *simulate.Coverage) []string {
 // judge is what gwctl apply asks before it moves the channel, without approvals.
 func (l *line) judge(t *testing.T, b *bundle.Bundle, at time.Time) stop {
 	t.Helper()
-	c := change(l.program, reread(t, b))
+	c, _ := gating.Change(l.program, reread(t, b))
 	c.Base, c.Candidate = l.bundle.Digest(), b.Digest()
 	v := gate.Judge(c, l.program.Gateway.Rules(), nil, at)
 	if v.Open() {
