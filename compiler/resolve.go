@@ -68,7 +68,7 @@ type entry struct {
 // name identifies an object.
 type name struct{ kind, id string }
 
-// resolve applies the layers of one environment in their fixed order: base, tenants, environment, environment x tenant.
+// resolve applies the layers of one environment in their fixed order: base, tenants, environment, environment x tenant, overlays.
 // An empty environment resolves the base and its tenants alone, which all environments share.
 func resolve(cfg *schema.Config, environment string, kinds []policy.Kind, m *memo, diags *diag.List) *resolved {
 	if m.base == nil {
@@ -82,6 +82,8 @@ func resolve(cfg *schema.Config, environment string, kinds []policy.Kind, m *mem
 		r = r.fork(environment, diags)
 		r.step([]string{""}, environment)
 		r.step(r.tenants, environment)
+		clear(r.patches)
+		r.apply(schema.Layer{Environment: environment, Overlay: true})
 	}
 	r.out.objects = map[string][]*object{}
 	for _, k := range objectKinds {

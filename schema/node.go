@@ -150,10 +150,11 @@ type File struct {
 	Root  *Node // a Map: apiVersion and the top-level keys
 }
 
-// Layer says which patch step a file belongs to. The order is base, tenant, environment, environment x tenant.
+// Layer says which patch step a file belongs to. The order is base, tenant, environment, environment x tenant, overlay.
 type Layer struct {
 	Tenant      string // empty outside tenants/<tenant>/
 	Environment string // empty outside environments/<env>/
+	Overlay     bool   // the patch of an overlay for Environment, which lies in no repository
 }
 
 // Config is what people wrote: the first of the four types.

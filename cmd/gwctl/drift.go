@@ -44,6 +44,7 @@ func newDrift() *cobra.Command {
 			return printDiff(cmd, diff.Programs(running, wanted), format)
 		},
 	}
+	cmd.AddCommand(newDriftExport())
 	repo.register(cmd)
 	cmd.Flags().StringVar(&gateway, "gateway", "", "URL of the gateway's admin API (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
 	cmd.Flags().StringVar(&format, "format", "text", "text, json or markdown")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,6 +71,7 @@ type gatewayCall struct {
 	method, path string
 	query        url.Values
 	body         []byte // JSON; nil: none
+	ifMatch      string // the version that the order is about; "": none
 	limit        int64  // bytes of the answer
 }
 
@@ -107,6 +109,9 @@ func sendGateway(ctx context.Context, gateway *url.URL, c gatewayCall, token str
 	req.Header.Set("User-Agent", "gwctl/"+build.Version)
 	if c.body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.ifMatch != "" {
+		req.Header.Set("If-Match", strconv.Quote(c.ifMatch))
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)

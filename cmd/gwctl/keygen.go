@@ -22,7 +22,7 @@ func newKeygen() *cobra.Command {
 		Long: `keygen writes release.key and channel.key (private, mode 0600) and trust.json (public) to a directory. It never overwrites a file.
 Keep the private keys out of every repository. gwrun is given trust.json with --trust and never takes one from a bundle.
 
-With --role it makes one key of that role (release, channel, approver or audit) and writes NAME.key, by default the role's; --trust adds its
+With --role it makes one key of that role (release, channel, approver, audit or overlay) and writes NAME.key, by default the role's; --trust adds its
 public half to a trust.json there is, which every publisher and gateway then has to be given.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
@@ -52,7 +52,7 @@ public half to a trust.json there is, which every publisher and gateway then has
 	}
 	cmd.Flags().StringVar(&out, "out", "", "directory to write to")
 	cmd.Flags().StringVar(&env, "env", "", "environment the keys are valid for (default: every one)")
-	cmd.Flags().StringVar(&role, "role", "", "make one key, of this role: release, channel, approver or audit")
+	cmd.Flags().StringVar(&role, "role", "", "make one key, of this role: release, channel, approver, audit or overlay")
 	cmd.Flags().StringVar(&name, "name", "", "with --role: name of the key file, without .key")
 	cmd.Flags().StringVar(&trust, "trust", "", "with --role: trust.json to add the public key to")
 	cmd.Flags().StringVar(&alg, "algorithm", string(bundle.Ed25519), "Ed25519, or ES256 where a KMS demands it")

@@ -88,7 +88,7 @@ Exit codes, the same in every format:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		newInit(), newValidate(), newMigrate(), newTranslate(), newBuild(), newSign(), newSignURL(), newVerify(), newInspect(), newDiff(), newApply(), newApprove(), newRollback(), newLogin(), newLogout(), newServe(),
-		newStatus(), newDrift(), newTest(), newExplain(), newKeygen(), newKeys(), newAudit(), newSchema(), newVersion(), newMan(),
+		newStatus(), newDrift(), newOverlay(), newTest(), newExplain(), newKeygen(), newKeys(), newAudit(), newSchema(), newVersion(), newMan(),
 	)
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp())

@@ -43,7 +43,7 @@ type trail struct {
 	*audit.Trail
 	log     *slog.Logger
 	metrics *telemetry.Metrics
-	events  chan activate.Event
+	events  chan audit.Record // of what nobody asked for through the admin API
 	done    sync.WaitGroup
 }
 
@@ -63,7 +63,7 @@ func openTrail(c *config, log *slog.Logger, metrics *telemetry.Metrics) (*trail,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.AuditKey, err)
 	}
-	t := &trail{log: log, metrics: metrics, events: make(chan activate.Event, waiting)}
+	t := &trail{log: log, metrics: metrics, events: make(chan audit.Record, waiting)}
 	var sinks []audit.Sink
 	closeAll := func() {
 		for _, s := range sinks {
@@ -119,41 +119,48 @@ func (t *trail) told() func(activate.Event) {
 	if t == nil {
 		return nil
 	}
-	return func(e activate.Event) {
-		select {
-		case t.events <- e:
-		default:
-			t.log.Error("an event of activation could not be recorded: the disk of the audit trail is too slow", slog.String("digest", string(e.Digest)))
-		}
+	return func(e activate.Event) { t.queue(recordOf(&e)) }
+}
+
+// queue has a record written soon.
+func (t *trail) queue(r audit.Record) {
+	select {
+	case t.events <- r:
+	default:
+		t.log.Error("an event could not be recorded: the disk of the audit trail is too slow", slog.String("action", string(r.Action)), slog.String("object", r.Object))
 	}
 }
 
+func recordOf(e *activate.Event) audit.Record {
+	r := audit.Record{
+		Actor: audit.Actor{Kind: audit.System}, Action: audit.Activation, Object: "bundle", Outcome: audit.Success,
+		Before: e.Before, After: e.Digest, Details: map[string]string{},
+	}
+	set := func(name, value string) {
+		if value != "" {
+			r.Details[name] = value
+		}
+	}
+	if !e.Position.IsZero() {
+		set("version", e.Position.String())
+	}
+	set("commit", e.Commit)
+	set("approvers", strings.Join(e.Approvers, " "))
+	switch {
+	case e.Waits != "":
+		r.Action, r.Outcome, r.Reason = audit.Refusal, audit.Refused, e.Waits
+	case e.Reason != "":
+		r.Action, r.Outcome, r.Reason = audit.Refusal, audit.Refused, e.Reason
+		set("error", e.Error)
+	}
+	return r
+}
+
 func (t *trail) work() {
-	for e := range t.events {
-		r := audit.Record{
-			Actor: audit.Actor{Kind: audit.System}, Action: audit.Activation, Object: "bundle", Outcome: audit.Success,
-			Before: e.Before, After: e.Digest, Details: map[string]string{},
-		}
-		set := func(name, value string) {
-			if value != "" {
-				r.Details[name] = value
-			}
-		}
-		if !e.Position.IsZero() {
-			set("version", e.Position.String())
-		}
-		set("commit", e.Commit)
-		set("approvers", strings.Join(e.Approvers, " "))
-		switch {
-		case e.Waits != "":
-			r.Action, r.Outcome, r.Reason = audit.Refusal, audit.Refused, e.Waits
-		case e.Reason != "":
-			r.Action, r.Outcome, r.Reason = audit.Refusal, audit.Refused, e.Reason
-			set("error", e.Error)
-		}
+	for r := range t.events {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		if err := t.append(ctx, r); err != nil { // it serves, or not: the record does not decide
-			t.log.Error("an event of activation could not be recorded", slog.Any("error", err))
+			t.log.Error("an event could not be recorded", slog.String("action", string(r.Action)), slog.Any("error", err))
 		}
 		cancel()
 	}
@@ -180,7 +187,7 @@ func (t *trail) administered() admin.Auditor {
 		}
 		return t.append(ctx, audit.Record{
 			Actor: audit.Actor{Kind: kind, ID: e.Actor.Name, Address: address}, Action: audit.Action(e.Action), Object: e.Object,
-			Outcome: outcomes[e.Outcome], Reason: e.Reason, Details: e.Details,
+			Outcome: outcomes[e.Outcome], Reason: e.Reason, Before: e.Before, After: e.After, Details: e.Details,
 		})
 	}
 }

@@ -163,14 +163,8 @@ func kindOf(rule string) string {
 	return drift.HeldByOther
 }
 
-// overridden asks how many overrides are active.
-func (s *status) overridden() {
-	active, detail := 0, "no overlays"
-	if s.overlays != nil {
-		active, detail = s.overlays()
-	}
-	s.classes.Set(time.Now(), drift.Live(active, detail))
-}
+// overridden looks how the class of overlays is.
+func (s *status) overridden() { s.classes.Set(time.Now(), s.override()) }
 
 // driftFacts is drift as the metrics carry it.
 func (s *status) driftFacts() telemetry.DriftFacts {

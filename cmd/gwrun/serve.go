@@ -88,6 +88,9 @@ func serve(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if s.overlays != nil {
+		s.overlays.Load(ctx)
+	}
 	restored, err := s.activator.Restore(ctx)
 	if err != nil {
 		log.Error("the kept bundles cannot be read", slog.Any("error", err))
@@ -177,6 +180,9 @@ func (s *station) run(ctx context.Context, from *source.Source, poller *source.P
 		background.Go(func() { s.hooks.hints.Run(ctx) })
 		background.Go(func() { from.Watch(ctx, poller.Poke) })
 		background.Go(func() { s.watchExpiry(ctx) })
+		if s.overlays != nil {
+			background.Go(func() { s.overlays.Run(ctx) })
+		}
 		if s.c.Listen == "" && !restored {
 			err = s.listenWhenActive(ctx)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/suuupra/gateway/cmd/internal/toolchain"
 	"github.com/suuupra/gateway/internal/build"
+	"github.com/suuupra/gateway/internal/overlay"
 	"github.com/suuupra/gateway/runtime"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
@@ -26,6 +27,7 @@ import (
 	"github.com/suuupra/gateway/runtime/engine"
 	"github.com/suuupra/gateway/runtime/httpmsg"
 	"github.com/suuupra/gateway/runtime/keyset"
+	"github.com/suuupra/gateway/runtime/overlays"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/secret"
 	"github.com/suuupra/gateway/runtime/snapshot"
@@ -47,7 +49,8 @@ type station struct {
 	access    *telemetry.AccessLog
 	gateway   *runtime.Gateway
 	activator *activate.Activator
-	gates     *gatekeeper // nil: nothing is held
+	gates     *gatekeeper   // nil: nothing is held
+	overlays  *overlays.Set // nil: none are taken
 	own       *admin.Server
 	hooks     *hooks
 	trail     *trail // nil: none is kept
@@ -111,10 +114,12 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	if s.people, err = s.openAccess(); err != nil {
 		return nil, err
 	}
-	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis, secrets: s.secrets}
+	s.status = &status{started: time.Now(), mode: c.Sync, redis: s.redis, secrets: s.secrets, override: s.override}
+	s.overlays = s.openOverlays(&o)
 	s.metrics.ObserveSecrets(s.secrets.Missing)
 	s.own = admin.New(admin.Options{
-		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys, Reload: o.reload, Bundle: s.status.archive, Fleet: s.status, Audit: s.trail.administered(), Access: s.people, ClientIP: s.clientIP,
+		Log: log, Status: s.status, Metrics: s.metrics, Routes: s.status, Upstreams: s.status, Secrets: s.status, Keys: s.keys,
+		Overlays: s.overlaid(), OverlaysLaid: func() []overlay.Outcome { return s.activator.Overlays() }, Reload: o.reload, Bundle: s.status.archive, Fleet: s.status, Audit: s.trail.administered(), Access: s.people, ClientIP: s.clientIP,
 		Now: time.Now, Token: c.AdminToken, Dev: o.dev, Build: admin.Build{Version: build.Version, Go: goruntime.Version()},
 	})
 	s.hooks = newHooks(s, s.own)
@@ -125,7 +130,7 @@ func newStation(c *config, log *slog.Logger, o stationOptions) (*station, error)
 	s.status.gateway = s.gateway
 	s.activator = activate.New(activate.Options{
 		Trust: o.trust, Environment: c.Env, Runtime: build.Version, Mode: activate.Mode(c.Sync), Swap: s.swap,
-		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now, Gate: o.gates.gate(), Told: s.trail.told(),
+		Store: o.store, Metrics: s.metrics, Log: log, Now: time.Now, Gate: o.gates.gate(), Judge: judgeOverlay, Told: s.trail.told(),
 		Builder: &snapshot.Builder{
 			Kinds: toolchain.Kinds(), Targets: toolchain.Targets(), Shared: snapshot.NewShared(), Metrics: s.metrics, Tracers: s.tracers,
 			Env: s.policies(), Certificates: s.certificates(), Upstreams: upstream.Env{Secret: s.secrets.Get},
@@ -190,7 +195,7 @@ func (s *station) listenOwn(ctx context.Context) error {
 }
 
 var (
-	ownLimits   = ir.Limits{HeaderBytes: 16 << 10, HeaderFields: 100, URLBytes: 4 << 10, BodyBytes: 64 << 10}
+	ownLimits   = ir.Limits{HeaderBytes: 16 << 10, HeaderFields: 100, URLBytes: 4 << 10, BodyBytes: 512 << 10}
 	ownTimeouts = ir.Timeouts{ReadHeader: 5_000, BodyIdle: 10_000, KeepAlive: 60_000}
 )
 

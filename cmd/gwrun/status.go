@@ -35,8 +35,8 @@ type status struct {
 	dry       *dryRuns // nil: none
 
 	classes  drift.Classes
-	watched  atomic.Pointer[watched]            // nil: nothing is compared, as in dev mode
-	overlays func() (active int, detail string) // nil: no overrides are possible
+	watched  atomic.Pointer[watched] // nil: nothing is compared, as in dev mode
+	override func() drift.Class      // how the class of overlays is
 
 	mu        sync.Mutex
 	kind      string // of the source
@@ -103,7 +103,7 @@ func (s *status) Status() admin.Status {
 		out.Running = &admin.Running{
 			Version: uint64(run.Info.Position.Version), Epoch: uint64(run.Info.Position.Epoch), Digest: string(run.Info.Digest),
 			ContentDigest: string(run.Info.ContentDigest), Commit: run.Info.Commit, Environment: run.Info.Environment,
-			ActivatedAt: act.ActivatedAt, ExpiresAt: moment(run.Info.ExpiresAt), Routes: run.Info.Routes,
+			ActivatedAt: act.ActivatedAt, ExpiresAt: moment(run.Info.ExpiresAt), Routes: run.Info.Routes, Overlays: run.Info.Overlays,
 		}
 	}
 	if s.redis != nil {

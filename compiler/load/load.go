@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/suuupra/gateway/schema"
@@ -53,6 +54,15 @@ func (t *Tree) File(path string) *RawFile {
 		}
 	}
 	return nil
+}
+
+// WithOverlay is the tree with a file on top of all others of an environment: the patch of an overlay, which lies in no repository.
+func (t *Tree) WithOverlay(environment, path string, data []byte) *Tree {
+	out := *t
+	out.Files = append(slices.Clone(t.Files), RawFile{
+		Path: path, Data: data, Digest: sha256.Sum256(data), Layer: schema.Layer{Environment: environment, Overlay: true},
+	})
+	return &out
 }
 
 // Origin says which commit a Tree is, or is based on. It is zero outside git.

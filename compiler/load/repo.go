@@ -74,6 +74,9 @@ func OpenRepo(dir string) (*Repo, error) {
 	return &Repo{git: repo, sub: sub}, nil
 }
 
+// Git returns the repository, and the path of the config repository inside it, "" for the root.
+func (r *Repo) Git() (*git.Repository, string) { return r.git, r.sub }
+
 // isBare reports whether dir is a repository without a worktree.
 func isBare(dir string) bool {
 	for _, name := range []string{"HEAD", "objects", "refs"} {

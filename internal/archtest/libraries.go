@@ -14,7 +14,7 @@ type library struct {
 // may use each of them.
 var libraries = []library{
 	{path: "cuelang.org/go", in: []string{"compiler/cuerun/...", "schema/v1/internal/..."}, why: "evaluates CUE; it cannot bound its own cost, so it runs in a child process only"},
-	{path: "github.com/go-git/go-git/v5", in: []string{"compiler/load/...", "internal/depot", "internal/gitclone", "internal/gitwatch", "runtime/drift/..."}, why: "reads git repositories without a work tree or a git program"},
+	{path: "github.com/go-git/go-git/v5", in: []string{"compiler/load/...", "internal/depot", "internal/gitclone", "internal/gitcommit", "internal/gitwatch", "runtime/drift/..."}, why: "reads git repositories without a work tree or a git program"},
 	{path: "github.com/go-git/go-billy/v5", in: []string{"compiler/load/...", "internal/gitclone", "runtime/drift/..."}, why: "the file system go-git looks for borrowed objects in"},
 	{path: "oras.land/oras-go/v2", in: []string{"internal/depot"}, single: true, why: "speaks to OCI registries, with their many kinds of login"},
 	{path: "github.com/opencontainers", in: []string{"internal/depot"}, why: "the types of the OCI image specification, which oras speaks"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/suuupra/gateway/internal/gate"
+	"github.com/suuupra/gateway/internal/overlay"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/runtime/state"
 	"github.com/suuupra/gateway/runtime/telemetry"
@@ -49,6 +50,7 @@ type Options struct {
 	Builder     *snapshot.Builder
 	Swap        func(next *snapshot.Snapshot) // makes it the running one
 	Gate        Gate                          // nil: nothing is held
+	Judge       overlay.Judge                 // says what overlays may not do; nil: nothing
 	Told        func(Event)                   // hears what becomes of candidates, once for each reason, and must not block; nil: nobody does
 	Store       *state.Store                  // nil: nothing is kept across restarts
 	Metrics     *telemetry.Metrics
@@ -66,6 +68,8 @@ type Activator struct {
 	// held is the candidate that waits for approvals, or for the right time; nil: none.
 	held   *candidate
 	served []bundle.Digest // manifests that served before, the latest last
+	// overlays are laid over whatever serves, until they end.
+	overlays []*bundle.Overlay
 
 	mu      sync.Mutex         // guards what follows; never held for long
 	current *snapshot.Snapshot // what serves; held alive by the holder that Swap fills
@@ -73,6 +77,7 @@ type Activator struct {
 	etag    string
 	fresh   []byte // the running bundle's archive, until it is kept
 	kept    []byte // the same, compressed, if it cannot be read from a store
+	laid    []overlay.Outcome
 }
 
 // Event is what became of a candidate: it waits, it was refused, or else it serves.
@@ -186,9 +191,9 @@ func (a *Activator) restore(ctx context.Context, g state.Generation, st state.St
 	if at := v.Position; at.Epoch != g.Epoch || at.Version != g.Version {
 		return fmt.Errorf("the file holds version %s", at)
 	}
-	next, err := a.o.Builder.Build(ctx, v, nil)
+	next, outcomes, err := a.build(ctx, v, nil)
 	if err != nil {
-		return fmt.Errorf("build: %w", err)
+		return err
 	}
 	at, etag := a.o.Now(), ""
 	switch order := next.Info.Position.Compare(st.Position); {
@@ -199,6 +204,7 @@ func (a *Activator) restore(ctx context.Context, g state.Generation, st state.St
 		at, etag = st.ActivatedAt, st.ETag
 	}
 	a.live(next, at, etag, nil)
+	a.settle(outcomes)
 	a.o.Log.Info("started from the last good bundle", attrs(next)...)
 	if !a.o.Now().Before(next.Info.ExpiresAt) {
 		a.o.Log.Error("the channel of the last good bundle has expired; serving it, and activating nothing until a newer one is published",
@@ -258,12 +264,12 @@ func (a *Activator) offer(ctx context.Context, raw *bundle.Raw, etag string) err
 // consider builds a candidate, and swaps it in unless something holds it.
 func (a *Activator) consider(ctx context.Context, c *candidate, current *snapshot.Snapshot) error {
 	v, start := c.verdict, a.o.Now()
-	next, err := a.o.Builder.Build(ctx, v, current)
+	next, outcomes, err := a.build(ctx, v, current)
 	if err != nil {
-		return fmt.Errorf("build: %w", err)
+		return err
 	}
 	if current != nil && current.Info.Digest != next.Info.Digest {
-		open, err := a.passes(ctx, c, current, next)
+		open, err := a.passes(ctx, c, current, next, outcomes)
 		if err != nil || !open {
 			next.Release()
 			return err
@@ -278,6 +284,7 @@ func (a *Activator) consider(ctx context.Context, c *candidate, current *snapsho
 		a.served = append(a.served[max(0, len(a.served)-remembered+1):], current.Info.Digest)
 	}
 	a.live(next, at, c.etag, c.archive)
+	a.settle(outcomes)
 	a.held = nil
 	told := Event{Position: next.Info.Position, Digest: next.Info.Digest, Commit: next.Info.Commit, Approvers: c.approvers}
 	if current != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/suuupra/gateway/internal/gate"
+	"github.com/suuupra/gateway/internal/overlay"
 	"github.com/suuupra/gateway/runtime/snapshot"
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -37,16 +38,19 @@ type candidate struct {
 const remembered = 16
 
 // passes asks the gate, and the mode, whether a candidate may serve. One that may not waits.
-func (a *Activator) passes(ctx context.Context, c *candidate, current, next *snapshot.Snapshot) (bool, error) {
-	mode := a.mode(current)
+func (a *Activator) passes(ctx context.Context, c *candidate, current, next *snapshot.Snapshot, laid []overlay.Outcome) (bool, error) {
+	mode, back := a.mode(current), a.servedBefore(c.verdict.Bundle.Digest(), current)
 	var v gate.Verdict
 	if a.o.Gate != nil {
 		var err error
 		if v, err = a.o.Gate(ctx, Step{
-			Running: current, Candidate: c.verdict, Next: next, Back: a.servedBefore(c.verdict.Bundle.Digest(), current), Mode: mode,
+			Running: current, Candidate: c.verdict, Next: next, Back: back, Mode: mode,
 		}); err != nil {
 			return false, &judgeError{err}
 		}
+	}
+	if !back {
+		v.Refusals = append(v.Refusals, heldByOverlays(laid)...)
 	}
 	switch {
 	case mode == DryRun && v.Open():
@@ -99,7 +103,11 @@ func (a *Activator) Reconsider(ctx context.Context) error {
 		return nil
 	}
 	if a.o.Now().Before(c.verdict.Channel.ExpiresAt.Time) { // if not, Offer says so
-		if open, err := a.passes(ctx, c, current, nil); err != nil || !open {
+		_, laid, err := a.lay(c.verdict.Bundle)
+		if err != nil {
+			return a.outcome(ctx, err)
+		}
+		if open, err := a.passes(ctx, c, current, nil, laid); err != nil || !open {
 			return a.outcome(ctx, err)
 		}
 	}

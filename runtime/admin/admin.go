@@ -1,6 +1,7 @@
 // Package admin answers the paths that are the gateway's own: health, metrics and the admin API. Its handlers take and
-// return messages, whatever protocol carried them. It looks, asks for a poll of the source, administers API keys, and lets people log
-// in; of a secret it shows the value once at most, to whom it is made for. It must not write configuration; that lives in git.
+// return messages, whatever protocol carried them. It looks, asks for a poll of the source, administers API keys, takes
+// signed overlays, and lets people log in; of a secret it shows the value once at most, to whom it is made for. It must not write
+// configuration; that lives in git.
 //
 // Every path of the admin API stands in the table of routes.go, with what it takes to ask for it.
 package admin
@@ -18,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/suuupra/gateway/internal/overlay"
 	"github.com/suuupra/gateway/runtime/admin/access"
 	"github.com/suuupra/gateway/runtime/apikeys"
 	"github.com/suuupra/gateway/runtime/httpmsg"
@@ -29,7 +31,7 @@ type Metrics interface {
 	AdminDenied(reason string)
 }
 
-// Options are what a Server is made of. Routes, Upstreams, Secrets, Keys, Fleet, Access, Audit, ClientIP, Reload and Bundle may be nil; the rest
+// Options are what a Server is made of. Routes, Upstreams, Secrets, Keys, Overlays, Fleet, Access, Audit, ClientIP, Reload and Bundle may be nil; the rest
 // may not.
 type Options struct {
 	Log     *slog.Logger
@@ -40,7 +42,10 @@ type Options struct {
 	// Upstreams describes those of the running bundle.
 	Upstreams Upstreams
 	Keys      *apikeys.Service // nil: this gateway has no state for them, or no pepper
-	Fleet     FleetProvider    // nil: this gateway does not hear of others
+	// Overlays are changes that are made at run time, and OverlaysLaid what has become of them. Nil: this gateway takes none.
+	Overlays     Overlays
+	OverlaysLaid func() []overlay.Outcome
+	Fleet        FleetProvider // nil: this gateway does not hear of others
 	// Access lets in people who log in, and tokens of an identity provider. Nil: the token alone lets anybody in.
 	Access *access.Control
 	// Audit hears of every login, of every refusal of somebody who is known, and of every write. See Auditor.

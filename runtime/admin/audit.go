@@ -11,6 +11,7 @@ import (
 
 	"github.com/suuupra/gateway/runtime/admin/access"
 	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/schema/bundle"
 )
 
 // Actor is who sends a request.
@@ -27,7 +28,9 @@ type Event struct {
 	Action  string // such as "login" or "key.create"; what is only read is "read"
 	Object  string // what it was done to: an id, or a path
 	Outcome Outcome
-	Reason  string // the code of a refusal or a failure
+	Reason  string        // the code of a refusal or a failure, or why, in the words of whoever asked
+	Before  bundle.Digest // of the object's content; empty where it has none that counts
+	After   bundle.Digest
 	Details map[string]string
 }
 
@@ -85,7 +88,9 @@ func (s *Server) finish(c *call, order *route, resp *httpmsg.Response) {
 	case status >= 400:
 		e.Outcome = Refused
 	}
-	e.Reason = codeOf(resp)
+	if e.Reason = codeOf(resp); e.Outcome == Success {
+		e.Reason, e.Before, e.After = c.reason, c.before, c.after
+	}
 	s.note(e)
 }
 

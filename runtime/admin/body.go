@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -19,7 +20,10 @@ const maxBody = 64 << 10
 
 // readJSON reads a body that is one JSON object, or says what is wrong with it. Its type must be said: a page of somebody else's can have
 // a browser send a body of some other type without asking first (the Fetch standard, section 2.2.2).
-func readJSON(r *httpmsg.Request, into any) *httpmsg.Response {
+func readJSON(r *httpmsg.Request, into any) *httpmsg.Response { return readJSONUpTo(r, into, maxBody) }
+
+// readJSONUpTo is readJSON for a body of another size, in bytes.
+func readJSONUpTo(r *httpmsg.Request, into any, limit int64) *httpmsg.Response {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
 		return problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must have Content-Type: application/json")
@@ -27,18 +31,18 @@ func readJSON(r *httpmsg.Request, into any) *httpmsg.Response {
 	if r.Body == nil {
 		return badBody("there is none")
 	}
-	tooLarge := problem(http.StatusRequestEntityTooLarge, "body_too_large", "the body is larger than 64 KiB")
-	if r.ContentLength > maxBody {
+	tooLarge := problem(http.StatusRequestEntityTooLarge, "body_too_large", fmt.Sprintf("the body is larger than %d KiB", limit>>10))
+	if r.ContentLength > limit {
 		return tooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	var broken *httpmsg.Error
 	switch {
 	case errors.As(err, &broken):
 		return problem(broken.Status, broken.Code, broken.Detail)
 	case err != nil:
 		return badBody("it broke off")
-	case len(body) > maxBody:
+	case int64(len(body)) > limit:
 		return tooLarge
 	}
 	var mistyped *json.UnmarshalTypeError

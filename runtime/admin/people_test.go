@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"github.com/suuupra/gateway/internal/overlay"
 	"github.com/suuupra/gateway/internal/testkit"
 	"github.com/suuupra/gateway/internal/testkit/policytest"
 	"github.com/suuupra/gateway/runtime/admin/access"
@@ -145,6 +146,7 @@ func newOffice(t *testing.T, p parts) *office {
 	house := newKeyHouse(t, nil)
 	o.Server = newServer(o.f, func(opts *Options) {
 		opts.Access, opts.Now, opts.Keys, opts.Audit = o.access, o.clock.Now, house.o.Keys, o.audit
+		opts.Overlays, opts.OverlaysLaid = newShelf(), func() []overlay.Outcome { return nil }
 		opts.Bundle = func() ([]byte, error) { return []byte("bundle"), nil }
 	})
 	return o

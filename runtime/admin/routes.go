@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/suuupra/gateway/runtime/httpmsg"
+	"github.com/suuupra/gateway/schema/bundle"
 	"github.com/suuupra/gateway/schema/ir"
 )
 
@@ -40,7 +41,10 @@ type call struct {
 	actor Actor
 	id    string // what "{id}" stands for
 
-	object string // of the record, as a handler may say; empty: id
+	// Of the record, as a handler may say.
+	object        string // empty: id
+	reason        string
+	before, after bundle.Digest
 }
 
 // routes is every order of the admin API. Whoever adds one finds tests that ask for it in every role.
@@ -64,6 +68,12 @@ var routes = []route{
 	{method: http.MethodGet, path: "/admin/config/routes/{id...}", permission: "routes:read", there: hasRoutes, answer: (*Server).route, summary: "Show a running route", out: ir.Route{}, status: 200},
 	{method: http.MethodGet, path: "/admin/upstreams", permission: "upstreams:read", there: hasUpstreams, answer: (*Server).upstreams, summary: "List the running upstreams", paged: true, out: UpstreamPage{}, status: 200},
 	{method: http.MethodGet, path: "/admin/upstreams/{id...}", permission: "upstreams:read", there: hasUpstreams, answer: (*Server).upstream, summary: "Show a running upstream, with the breakers of the routes that go to it", out: UpstreamStatus{}, status: 200},
+
+	{method: http.MethodGet, path: "/admin/overlays", permission: "overlays:read", answer: (*Server).overlays, summary: "List the overlays of the environment", out: OverlayList{}, status: 200},
+	{method: http.MethodPost, path: "/admin/overlays", permission: "overlays:create", action: "overlay.create", answer: onOverlays((*Server).createOverlay), summary: "Lay a signed overlay over what runs", in: NewOverlay{}, out: Overlay{}, status: 201},
+	{method: http.MethodGet, path: "/admin/overlays/{id}", permission: "overlays:read", answer: onOverlays((*Server).showOverlay), summary: "Show an overlay", out: Overlay{}, status: 200},
+	{method: http.MethodPut, path: "/admin/overlays/{id}", permission: "overlays:update", action: "overlay.update", answer: onOverlays((*Server).replaceOverlay), summary: "Replace an overlay; If-Match says which version", in: NewOverlay{}, out: Overlay{}, status: 200},
+	{method: http.MethodDelete, path: "/admin/overlays/{id}", permission: "overlays:delete", action: "overlay.delete", answer: onOverlays((*Server).removeOverlay), summary: "Take an overlay away; If-Match says which version", out: Overlay{}, status: 200},
 
 	{method: http.MethodGet, path: "/admin/keys", permission: "keys:read", answer: onKeys((*Server).listKeys), summary: "List API keys", paged: true, out: KeyPage{}, status: 200},
 	{method: http.MethodPost, path: "/admin/keys", permission: "keys:create", action: "key.create", answer: onKeys((*Server).createKey), summary: "Make an API key, and show it this once", in: NewKey{}, out: Key{}, status: 201},

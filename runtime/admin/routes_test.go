@@ -11,7 +11,7 @@ import (
 
 // sample is a path that an order takes.
 func sample(r *route) string {
-	id := map[string]string{"/admin/config/routes/{id...}": "users-api", "/admin/upstreams/{id...}": "users"}[r.path]
+	id := map[string]string{"/admin/config/routes/{id...}": "users-api", "/admin/upstreams/{id...}": "users", "/admin/overlays/{id}": "inc-42"}[r.path]
 	if id == "" {
 		id = "abcdefgh234567yz"
 	}

@@ -90,6 +90,7 @@ type Running struct {
 	ActivatedAt   time.Time  `json:"activatedAt"`
 	ExpiresAt     *time.Time `json:"expiresAt"` // of the channel
 	Routes        int        `json:"routes"`
+	Overlays      []string   `json:"overlays,omitempty"` // ids of those that are laid over it
 }
 
 // Source is where bundles come from, and what came of the last attempts.

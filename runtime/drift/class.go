@@ -2,6 +2,7 @@ package drift
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -85,7 +86,15 @@ func (r *Report) Class() Class {
 	return out
 }
 
-// Live is the class of overrides: active is how many there are, and detail says which.
-func Live(active int, detail string) Class {
-	return Class{Class: ClassLive, Known: true, Detected: active > 0, Detail: detail}
+// Live is the class of overlays: a line for each that is active.
+func Live(active []string) Class {
+	c := Class{Class: ClassLive, Known: true, Detected: len(active) > 0, Detail: "no overlays", Details: active}
+	switch len(active) {
+	case 0:
+	case 1:
+		c.Detail = "1 overlay is active"
+	default:
+		c.Detail = strconv.Itoa(len(active)) + " overlays are active"
+	}
+	return c
 }

@@ -297,14 +297,14 @@ func TestClasses(t *testing.T) {
 	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
 	c.Set(at(0), Class{Class: ClassTrust, Known: true})
 	c.Set(at(1), Class{Class: ClassSource, Detected: true}) // of what is not known nothing is detected
-	c.Set(at(2), Live(0, "no overlays"))
+	c.Set(at(2), Live(nil))
 	c.Set(at(3), Class{Class: ClassTrust, Known: true, Detail: "other words"})
 	c.Set(at(4), Class{Class: ClassSource, Known: true, Detected: true})
-	c.Set(at(5), Live(2, "two routes"))
-	c.Set(at(6), Live(3, "three routes"))
+	c.Set(at(5), Live([]string{"a", "b"}))
+	c.Set(at(6), Live([]string{"a", "b", "c"}))
 	want := []Class{
 		{Class: ClassSource, Known: true, Detected: true, Since: at(4)},
-		{Class: ClassLive, Known: true, Detected: true, Since: at(5), Detail: "three routes"},
+		{Class: ClassLive, Known: true, Detected: true, Since: at(5), Detail: "3 overlays are active"},
 		{Class: ClassTrust, Known: true, Since: at(0), Detail: "other words"},
 	}
 	all := c.All()

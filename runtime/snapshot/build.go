@@ -44,8 +44,13 @@ type Builder struct {
 // Build makes the snapshot of a verified bundle beside prev, from which it takes over every route and upstream that did not change.
 // It works while prev serves, and undoes itself on error. A panic of a kind that builds is an error: a bundle must not end the
 // gateway that refuses it.
-func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) (_ *Snapshot, err error) {
-	if err := b.knows(v.Bundle.Manifest.Kinds); err != nil {
+func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) (*Snapshot, error) {
+	return b.Over(ctx, v, v.Bundle, nil, prev)
+}
+
+// Over is Build where overlays are laid over the bundle: content is what comes of it, and overlays are their ids.
+func (b *Builder) Over(ctx context.Context, v *bundle.Verdict, content *bundle.Bundle, overlays []string, prev *Snapshot) (_ *Snapshot, err error) {
+	if err := b.knows(content.Manifest.Kinds); err != nil {
 		return nil, err
 	}
 	if prev != nil && prev.retain() { // nothing of it closes while it is copied from
@@ -64,7 +69,7 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 			s.close()
 		}
 	}()
-	if err := b.fill(ctx, s, v.Bundle, prev); err != nil {
+	if err := b.fill(ctx, s, content, prev); err != nil {
 		return nil, err
 	}
 	if s.Proxies, err = httpmsg.NewProxies(s.Gateway.TrustedProxies); err != nil {
@@ -81,6 +86,7 @@ func (b *Builder) Build(ctx context.Context, v *bundle.Verdict, prev *Snapshot) 
 		return nil, err
 	}
 	s.describe(v)
+	s.Info.Overlays = overlays
 	return s, nil
 }
 

@@ -36,6 +36,7 @@ type Info struct {
 	Replaces          bundle.Digest   // the manifest that was current before, as the channel says; empty if there was none
 	Routes            int
 	Upstreams         int
+	Overlays          []string // ids of those that are laid over it, in their order
 }
 
 // Route is one route, ready to serve. Every snapshot that has it holds a reference, which is how a route outlives the snapshot

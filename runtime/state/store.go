@@ -28,6 +28,9 @@ const (
 	lockFile  = "lock"
 	tmpPrefix = ".tmp-"
 	stateMax  = 64 << 10
+
+	overlaysFile = "overlays.json"
+	overlaysMax  = bundle.MaxOverlays*bundle.MaxOverlay*2 + 64<<10 // as envelopes lie in it, in base64
 )
 
 // ErrLocked says that another gateway uses the directory.
@@ -176,6 +179,26 @@ func (s *Store) Save(archive []byte, st State) error {
 	}
 	s.step("done")
 	return nil
+}
+
+// KeepOverlays keeps the overlays, in a form that is theirs to choose.
+func (s *Store) KeepOverlays(data []byte) error {
+	if err := s.write(overlaysFile, data); err != nil {
+		return fmt.Errorf("keep overlays: %w", err)
+	}
+	return nil
+}
+
+// Overlays returns what KeepOverlays kept; nil: nothing.
+func (s *Store) Overlays() ([]byte, error) {
+	raw, err := readBounded(filepath.Join(s.dir, overlaysFile), overlaysMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read overlays: %w", err)
+	}
+	return raw, nil
 }
 
 // prune keeps the newest generations up to a position. What is newer than the position just saved cannot be of use: positions

@@ -27,6 +27,8 @@ const (
 	ChannelExpired    Reason = "channel_expired"    // past its expiresAt
 	ApprovalMalformed Reason = "approval_malformed" // signed, but not an approval
 	ApprovalExpired   Reason = "approval_expired"   // past its expiresAt
+	OverlayMalformed  Reason = "overlay_malformed"  // signed, but not an overlay
+	OverlayExpired    Reason = "overlay_expired"    // past its expiresAt
 	ManifestMismatch  Reason = "manifest_mismatch"  // not the manifest the channel names
 	RuntimeTooOld     Reason = "runtime_too_old"    // needs a newer gwrun
 	ShardMissing      Reason = "shard_missing"      // listed, not there

@@ -22,10 +22,12 @@ const (
 	// RoleApprover is for people: approvals of changes that a gate holds. How many a change needs is for the gate to say.
 	RoleApprover Role = "approver"
 	RoleAudit    Role = "audit" // footers of audit trails: what a gateway's operators did
+	// RoleOverlay is for people, too: changes that are laid over what is published, for a while.
+	RoleOverlay Role = "overlay"
 )
 
 // Roles are all roles.
-func Roles() []Role { return []Role{RoleRelease, RoleChannel, RoleApprover, RoleAudit} }
+func Roles() []Role { return []Role{RoleRelease, RoleChannel, RoleApprover, RoleAudit, RoleOverlay} }
 
 // AnyEnvironment in a key's list stands for every environment.
 const AnyEnvironment = "*"
@@ -88,6 +90,16 @@ func TrustKeyOf(k PublicKey, role Role, environments ...string) (TrustKey, error
 		environments = []string{AnyEnvironment}
 	}
 	return TrustKey{ID: k.ID(), Algorithm: k.Algorithm(), PublicKey: spki, Roles: []Role{role}, Environments: environments}, nil
+}
+
+// Lists reports whether some key has a role for an environment.
+func (t *Trust) Lists(r Role, environment string) bool {
+	for _, k := range t.keys {
+		if slices.Contains(k.spec.Roles, r) && (slices.Contains(k.spec.Environments, environment) || slices.Contains(k.spec.Environments, AnyEnvironment)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Encode writes the file, indented, for people to read and edit.

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/suuupra/gateway/compiler/load"
+	"github.com/suuupra/gateway/internal/gitcommit"
+	"github.com/suuupra/gateway/internal/overlay"
+	"github.com/suuupra/gateway/runtime/admin"
+	"github.com/suuupra/gateway/schema/bundle"
+)
+
+type exportFlags struct {
+	repo            repositoryFlags
+	gateway, branch string
+	only            []string
+}
+
+func newDriftExport() *cobra.Command {
+	var f exportFlags
+	cmd := &cobra.Command{
+		Use: "export [PATH] --gateway URL --branch NAME", Short: "Make a commit of the overlays of a gateway, on a new branch", Args: cobra.MaximumNArgs(1),
+		Long: `export puts the patches of the overlays that are active into environments/ENV/ of the repository at PATH, as a commit on a new branch
+that begins at the commit the gateway runs. It makes sure that the branch compiles to what runs with the overlays. Nothing that is checked
+out changes, and nothing is pushed. Once the branch is merged and published, the overlays have done their work: they show as done, and
+end by themselves.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, pathArg(args)) },
+	}
+	cmd.Flags().StringVar(&f.gateway, "gateway", "", "URL of the gateway's admin API (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
+	cmd.Flags().StringVar(&f.branch, "branch", "", "name of the new branch")
+	cmd.Flags().StringArrayVar(&f.only, "overlay", nil, "export this overlay alone; may be repeated")
+	cmd.Flags().BoolVar(&f.repo.noCache, "no-cache", false, "do not use or write the cache of decoded files and verdicts")
+	return cmd
+}
+
+func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
+	if f.gateway == "" || f.branch == "" {
+		return usagef("--gateway and --branch are required: whose overlays, and the branch to make")
+	}
+	ctx := cmd.Context()
+	running, err := runningManifest(ctx, f.gateway)
+	if err != nil {
+		return err
+	}
+	list, err := f.overlays(cmd)
+	if err != nil {
+		return err
+	}
+	m := &running.Manifest
+	repo, err := load.OpenRepo(dir)
+	if err != nil {
+		return err
+	}
+	store, folder := repo.Git()
+	var files []gitcommit.File
+	patches := map[string][]byte{}
+	for i := range list {
+		name := "overlay-" + list[i].ID + ".yaml"
+		files = append(files, gitcommit.File{Path: path.Join(folder, "environments", m.Environment, name), Data: []byte(list[i].Patch)})
+		patches[name] = []byte(list[i].Patch)
+	}
+	commit, err := gitcommit.Add(store, m.Source.Commit, files, message(m, list), time.Now())
+	switch {
+	case errors.Is(err, gitcommit.ErrNoCommit):
+		return &codeError{exitConflict, fmt.Errorf("the gateway runs commit %.12s, which the repository at %s does not have; fetch it first", m.Source.Commit, dir)}
+	case errors.Is(err, gitcommit.ErrExists):
+		return &codeError{exitConflict, err}
+	case err != nil:
+		return err
+	}
+	if err := f.proves(cmd, dir, m, commit, patches); err != nil {
+		return err
+	}
+	if err := gitcommit.Branch(store, f.branch, commit); err != nil {
+		if errors.Is(err, gitcommit.ErrExists) {
+			err = &codeError{exitConflict, err}
+		}
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", f.branch, commit)
+	for i := range files {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s holds overlay %s\n", files[i].Path, list[i].ID)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: it compiles to what runs; look at it with git show %s, and push it for review\n", f.branch)
+	return nil
+}
+
+// overlays are those to export.
+func (f *exportFlags) overlays(cmd *cobra.Command) ([]admin.Overlay, error) {
+	list, err := fetchOverlays(cmd.Context(), f.gateway)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range f.only {
+		i := slices.IndexFunc(list, func(o admin.Overlay) bool { return o.ID == id })
+		if i < 0 || list[i].State != overlay.Active {
+			return nil, usagef("there is no active overlay %q at %s", id, redacted(f.gateway))
+		}
+	}
+	list = slices.DeleteFunc(list, func(o admin.Overlay) bool {
+		return o.State != overlay.Active || len(f.only) > 0 && !slices.Contains(f.only, o.ID)
+	})
+	if len(list) == 0 {
+		return nil, &codeError{exitConflict, fmt.Errorf("%s has no active overlays: there is nothing to export", redacted(f.gateway))}
+	}
+	return list, nil
+}
+
+// proves makes sure that a commit compiles to what the overlays make of its parent.
+func (f *exportFlags) proves(cmd *cobra.Command, dir string, m *bundle.Manifest, commit string, patches map[string][]byte) error {
+	f.repo.rev = m.Source.Commit
+	parent, err := f.repo.open(cmd.Context(), dir)
+	if err != nil {
+		return err
+	}
+	with, err := parent.with(cmd.Context(), f.repo.noCache, m.Environment, patches)
+	if err != nil {
+		return err
+	}
+	want, err := with.compile(cmd.ErrOrStderr(), m.Environment)
+	if err != nil {
+		return err
+	}
+	f.repo.rev = commit
+	exported, err := f.repo.open(cmd.Context(), dir)
+	if err != nil {
+		return err
+	}
+	got, err := exported.compile(cmd.ErrOrStderr(), m.Environment)
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: as files of environments/%s the patches do not compile: put what they say into the files that are named, by hand\n", m.Environment)
+		return err
+	}
+	changes, err := overlay.Between(want, got)
+	if err == nil && len(changes) > 0 {
+		err = fmt.Errorf("as a file of environments/%s the patch of %s/%s is overruled by another layer; put it there by hand", m.Environment, changes[0].Kind, changes[0].ID)
+	}
+	if err != nil {
+		return &codeError{exitConflict, err}
+	}
+	return nil
+}
+
+// message says why there is such a commit.
+func message(m *bundle.Manifest, list []admin.Overlay) string {
+	var b strings.Builder
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].ID
+	}
+	fmt.Fprintf(&b, "%s: what overlays %s changed\n", m.Environment, strings.Join(ids, ", "))
+	for i := range list {
+		o := &list[i]
+		fmt.Fprintf(&b, "\n%s: %s\nLaid by %s at %s, signed by key %s\n", o.ID, cell(o.Reason), cell(o.By), o.IssuedAt.UTC().Format(time.RFC3339), o.Key)
+	}
+	return b.String()
+}
