@@ -102,7 +102,10 @@ func (s *station) watchTrust() (*drift.TrustWatcher, error) {
 func (s *station) watchFleet() *drift.Fleet {
 	o := drift.FleetOptions{
 		Own: s.status.own, Grace: 2 * s.c.Poll, Now: time.Now, Log: s.log,
-		Report: func(r drift.FleetReport) { s.status.classes.Set(time.Now(), r.Class()) },
+		Report: func(r drift.FleetReport) {
+			s.status.classes.Set(time.Now(), r.Class())
+			s.follow(&r)
+		},
 	}
 	if s.redis != nil {
 		o.Board = s.redis
@@ -111,6 +114,19 @@ func (s *station) watchFleet() *drift.Fleet {
 	first := f.Last()
 	s.status.classes.Set(time.Now(), first.Class())
 	return f
+}
+
+// follow looks at the source at once when another gateway runs something newer: a webhook comes to one gateway of a fleet. Each version is
+// a reason to look once, whoever says that there is one.
+func (s *station) follow(r *drift.FleetReport) {
+	run := s.gateway.Running().Info.Position
+	for i := range r.Instances {
+		at := bundle.Position{Epoch: r.Instances[i].Epoch, Version: r.Instances[i].Version}
+		if at.Compare(run) > 0 && at.Compare(s.heard) > 0 {
+			s.heard = at
+			s.reload()
+		}
+	}
 }
 
 // own is what this gateway says of itself.

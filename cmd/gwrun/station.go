@@ -57,7 +57,8 @@ type station struct {
 	reload    func()
 	ownServer *engine.Server // nil: reserved paths are on the data listeners
 	status    *status
-	drift     *drift.Watcher // nil: no repository to compare with
+	drift     *drift.Watcher  // nil: no repository to compare with
+	heard     bundle.Position // the newest that another gateway was seen to run
 
 	secrets *secret.Store
 	state   policy.State       // nil: none is shared

@@ -264,8 +264,11 @@ func TestWebhook(t *testing.T) {
 	bundles := "git+" + s.host.Create("bundles", map[string]string{"README.md": "bundles"}).URL + "#live"
 	s.apply(bundles)
 	s.extra = []string{"HOOK_SECRET=" + secret}
-	g := s.gwrun("--bundle", bundles, "--poll", "10m")
+	redis := testkit.Redis(t)
+	g := s.gwrun("--bundle", bundles, "--poll", "10m", "--redis", redis.URL)
+	other := s.gwrun("--bundle", bundles, "--poll", "10m", "--redis", redis.URL)
 	g.serves(1)
+	other.serves(1)
 	s.version(2)
 	s.apply(bundles)
 
@@ -289,6 +292,7 @@ func TestWebhook(t *testing.T) {
 		t.Errorf("the same delivery again: %d %s", status, code)
 	}
 	g.serves(2)
+	other.serves(2) // the forge has spoken to one of them
 	g.shows(`gw_webhook_deliveries_total{code="webhook_accepted",webhook="forge"}`, "1")
 	if strings.Contains(g.Output(), secret) || strings.Contains(g.Output(), "xxxxxxxx") {
 		t.Error("the log holds what was sent")
