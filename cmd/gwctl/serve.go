@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/suuupra/gateway/cmd/internal/settings"
 	"github.com/suuupra/gateway/compiler/gating"
 	"github.com/suuupra/gateway/compiler/publisher"
 	"github.com/suuupra/gateway/internal/gate"
@@ -48,7 +49,7 @@ else published again and again in between, 1 if the repository or DEST could not
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "serve.yaml")
-	registerServeFlags(cmd.Flags())
+	serveTable.Register(cmd.Flags())
 	return cmd
 }
 
@@ -144,7 +145,7 @@ func (c *serveConfig) keys() (*publisher.Keys, error) {
 
 // keyOf reads a private key from a file, or from the value itself.
 func keyOf(what, value string) (bundle.Signer, error) {
-	if !strings.Contains(value, pemBegin) {
+	if !strings.Contains(value, settings.PEMBegin) {
 		return readKey(value)
 	}
 	key, err := bundle.ParsePrivateKey([]byte(value))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/suuupra/gateway/cmd/internal/settings"
 	"github.com/suuupra/gateway/internal/webhook"
 	"github.com/suuupra/gateway/runtime/secret"
 	"github.com/suuupra/gateway/schema"
@@ -22,12 +23,11 @@ type hookConfig struct {
 var hookFields = []string{"id", "provider", "secretRefs", "refs", "insecure"}
 
 // readHooks reads the list of webhooks. What its values must be is for package webhook to say.
-func readHooks(f schema.Field, diags *diag.List) []hookConfig {
+func readHooks(c *serveConfig, f schema.Field, diags *diag.List) {
 	if f.Value.Kind != schema.List {
 		diags.Errorf("GW2101", f.Value.Pos, f.Name, "%s is %s, must be a list", f.Name, f.Value.Kind)
-		return nil
+		return
 	}
-	var out []hookConfig
 	for i, item := range f.Value.Items {
 		at := fmt.Sprintf("%s[%d]", f.Name, i)
 		if item.Kind != schema.Map {
@@ -38,9 +38,8 @@ func readHooks(f schema.Field, diags *diag.List) []hookConfig {
 		for _, field := range item.Fields {
 			h.read(field, at+"."+field.Name, diags)
 		}
-		out = append(out, h)
+		c.Hooks = append(c.Hooks, h)
 	}
-	return out
 }
 
 func (h *hookConfig) read(f schema.Field, path string, diags *diag.List) {
@@ -48,15 +47,15 @@ func (h *hookConfig) read(f schema.Field, path string, diags *diag.List) {
 	switch f.Name {
 	case "id", "provider":
 	case "secretRefs":
-		h.SecretRefs = texts(f, path, diags)
+		h.SecretRefs = settings.Texts(f, path, diags)
 		return
 	case "refs":
-		h.Refs = texts(f, path, diags)
+		h.Refs = settings.Texts(f, path, diags)
 		return
 	case "insecure":
 		want, words = schema.Bool, "true or false"
 	default:
-		unknownField(f, path, hookFields, diags)
+		settings.Unknown(f, path, hookFields, diags)
 		return
 	}
 	if f.Value.Kind != want {

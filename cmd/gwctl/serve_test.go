@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/spf13/pflag"
 
+	"github.com/suuupra/gateway/cmd/internal/settings"
 	"github.com/suuupra/gateway/compiler/publisher"
 	"github.com/suuupra/gateway/internal/testkit"
 	"github.com/suuupra/gateway/internal/webhook"
@@ -38,7 +39,7 @@ func loadServe(t *testing.T, file string, args []string, env map[string]string) 
 		}
 	}
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	registerServeFlags(flags)
+	serveTable.Register(flags)
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ hooks:
 		t.Fatal(err)
 	}
 	if c.Repo != "https://example.com/file//gate" || c.RepoRef != "release" || c.RepoToken != "hunter2" || !slices.Equal(c.Environments, []string{"a", "b"}) ||
-		!strings.HasPrefix(c.Key, pemBegin) || c.ChannelKey != "/k/c" || c.Expires != 24*time.Hour || c.Poll != 5*time.Second || !c.Test || c.Once || c.CompileMemory != 512<<20 ||
+		!strings.HasPrefix(c.Key, settings.PEMBegin) || c.ChannelKey != "/k/c" || c.Expires != 24*time.Hour || c.Poll != 5*time.Second || !c.Test || c.Once || c.CompileMemory != 512<<20 ||
 		c.CompileTimeout != time.Minute || c.LogFormat != "json" {
 		t.Errorf("config %+v", c)
 	}
@@ -99,11 +100,11 @@ func TestServeConfigMistakes(t *testing.T) {
 		"TLS for nothing":      {args: append(slices.Clone(serveArgs), "--tls-cert", "c", "--tls-key", "k"), code: 64, want: "--tls-cert needs --listen"},
 		"hooks for nothing":    {file: "hooks: [{id: a, provider: github}]\n", args: serveArgs, code: 64, want: "hooks need --listen: the address they are sent to"},
 		"an environment twice": {args: append(slices.Clone(serveArgs), "--env", "a, a"), code: 64, want: `--env is "a, a", must be names of environments, each once, with commas in between`},
-		"an unknown field":     {file: "chanelKey: x\n", args: serveArgs, code: 3, want: "FILE:1:1: error GW2031: unknown field \"chanelKey\"\n  hint: did you mean \"channelKey\"\n1 file, 1 error, 0 warnings"},
-		"an unknown hook":      {file: "hooks: [{ secretRef: a }]\n", args: serveArgs, code: 3, want: "FILE:1:11: error GW2031: unknown field \"secretRef\"\n  hint: did you mean \"secretRefs\"\n1 file, 1 error, 0 warnings"},
-		"hooks that are none":  {file: "hooks: { id: 1 }\n", args: serveArgs, code: 3, want: "FILE:1:8: error GW2101: hooks is a map, must be a list\n1 file, 1 error, 0 warnings"},
-		"a hook that is none":  {file: "hooks: [a]\n", args: serveArgs, code: 3, want: "FILE:1:9: error GW2101: hooks[0] is a string, must be a map\n1 file, 1 error, 0 warnings"},
-		"odd values":           {file: "hooks: [{ id: 1, refs: a, insecure: \"true\", secretRefs: [[]] }]\n", args: serveArgs, code: 3, want: "FILE:1:15: error GW2101: hooks[0].id is a whole number, must be text\nFILE:1:24: error GW2101: hooks[0].refs is a string, must be a list of texts\nFILE:1:37: error GW2101: hooks[0].insecure is a string, must be true or false\nFILE:1:58: error GW2101: hooks[0].secretRefs[0] is a list, must be text\n1 file, 4 errors, 0 warnings"},
+		"an unknown field":     {file: "chanelKey: x\n", args: serveArgs, code: 3, want: "FILE:1:1: error GW2031: unknown field \"chanelKey\"\n  1 | chanelKey: x\n    | ^^^^^^^^^\n  hint: did you mean \"channelKey\"\n1 file, 1 error, 0 warnings"},
+		"an unknown hook":      {file: "hooks: [{ secretRef: a }]\n", args: serveArgs, code: 3, want: "FILE:1:11: error GW2031: unknown field \"secretRef\"\n  1 | hooks: [{ secretRef: a }]\n    |           ^^^^^^^^^\n  hint: did you mean \"secretRefs\"\n1 file, 1 error, 0 warnings"},
+		"hooks that are none":  {file: "hooks: { id: 1 }\n", args: serveArgs, code: 3, want: "FILE:1:8: error GW2101: hooks is a map, must be a list\n  1 | hooks: { id: 1 }\n    |        ^\n1 file, 1 error, 0 warnings"},
+		"a hook that is none":  {file: "hooks: [a]\n", args: serveArgs, code: 3, want: "FILE:1:9: error GW2101: hooks[0] is a string, must be a map\n  1 | hooks: [a]\n    |         ^\n1 file, 1 error, 0 warnings"},
+		"odd values":           {file: "hooks: [{ id: 1, refs: a, insecure: \"true\", secretRefs: [[]] }]\n", args: serveArgs, code: 3, want: "FILE:1:15: error GW2101: hooks[0].id is a whole number, must be text\n  1 | hooks: [{ id: 1, refs: a, insecure: \"true\", secretRefs: [[]] }]\n    |               ^\nFILE:1:24: error GW2101: hooks[0].refs is a string, must be a list of texts\n  1 | hooks: [{ id: 1, refs: a, insecure: \"true\", secretRefs: [[]] }]\n    |                        ^\nFILE:1:37: error GW2101: hooks[0].insecure is a string, must be true or false\n  1 | hooks: [{ id: 1, refs: a, insecure: \"true\", secretRefs: [[]] }]\n    |                                     ^\nFILE:1:58: error GW2101: hooks[0].secretRefs[0] is a list, must be text\n  1 | hooks: [{ id: 1, refs: a, insecure: \"true\", secretRefs: [[]] }]\n    |                                                          ^\n1 file, 4 errors, 0 warnings"},
 		"a list of keys":       {file: "key: [a]\n", args: serveArgs, code: 3, want: "FILE:1:6: error GW2101: key is a list, must be text\n1 file, 1 error, 0 warnings"},
 		"a secret is not told": {file: "repoToken: [hunter2]\n", args: serveArgs, code: 3, want: "FILE:1:12: error GW2101: repoToken is a list, must be text\n1 file, 1 error, 0 warnings"},
 	} {
@@ -126,7 +127,7 @@ func TestServeConfigMistakes(t *testing.T) {
 	}
 }
 
-// FuzzServeFile reads any file to an end, and finds settings alone in it.
+// FuzzServeFile reads any file to an end, and says that it is none.
 func FuzzServeFile(f *testing.F) {
 	for _, seed := range []string{"", "repo: x\n", "hooks: [{ id: a, refs: [b] }]\n", "repoToken: zq-secret\nx: &a [*a]\n", "env: [a, 1]\n", "repoToken: [zq-secret]\n", "{", "hooks:\n- - a\n"} {
 		f.Add([]byte(seed))
@@ -136,14 +137,9 @@ func FuzzServeFile(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		values, _, err := readServeFile(path)
-		if err != nil && exitCode(err) != exitInvalid && len(data) <= maxServeFile {
-			t.Errorf("exit code %d: %v", exitCode(err), err)
-		}
-		for name := range values {
-			if !slices.ContainsFunc(serveSettings, func(s serveSetting) bool { return s.field() == name }) {
-				t.Errorf("%q is no setting", name)
-			}
+		_, err := loadServeConfig(path, pflag.NewFlagSet("", pflag.ContinueOnError), func(string) (string, bool) { return "", false })
+		if code := exitCode(err); code != exitInvalid && code != exitUsage && len(data) <= settings.MaxFile {
+			t.Errorf("exit code %d: %v", code, err)
 		}
 	})
 }
@@ -212,11 +208,11 @@ func TestPublisherManual(t *testing.T) {
 			t.Errorf("docs/publisher.md says nothing of `%s`", what)
 		}
 	}
-	for i := range serveSettings {
-		s := &serveSettings[i]
-		row := "| `" + s.field() + "` | `--" + s.name + "` | `" + s.variable() + "` |"
-		if s.secret {
-			row = "| `" + s.field() + "` | | `" + s.variable() + "` |"
+	for i := range serveTable.All {
+		s := &serveTable.All[i]
+		row := "| `" + s.Field() + "` | `--" + s.Name + "` | `" + serveTable.Variable(s) + "` |"
+		if s.Secret {
+			row = "| `" + s.Field() + "` | | `" + serveTable.Variable(s) + "` |"
 		}
 		if !strings.Contains(manual, row) {
 			t.Errorf("docs/publisher.md lacks the row %s", row)

@@ -92,18 +92,15 @@ Every setting is a field of gwrun.yaml (--config), a flag, and a GWRUN_ environm
 which wins over the file. The token for /admin is taken from GWRUN_ADMIN_TOKEN or the file, never from a flag.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(file, cmd.Flags(), os.LookupEnv)
-			if coded := (*codeError)(nil); errors.As(err, &coded) {
-				return err
-			}
 			if err != nil {
-				return &codeError{exitInvalid, err}
+				return err
 			}
 			return serve(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &codeError{exitUsage, err} })
 	cmd.Flags().StringVar(&file, "config", "", "gwrun.yaml")
-	registerFlags(cmd.Flags())
+	table.Register(cmd.Flags())
 	cmd.AddCommand(newDev())
 	return cmd
 }
