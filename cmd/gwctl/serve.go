@@ -88,10 +88,15 @@ func serve(ctx context.Context, c *serveConfig, stdout, stderr io.Writer) error 
 	}
 	defer s.clone.Close()
 	s.metrics = newServeMetrics(s.status)
+	trails, err := openTrails(c, s.log)
+	if err != nil {
+		return err
+	}
+	defer trails.close()
 	s.publisher, err = publisher.New(publisher.Options{
 		Clone: s.clone, Subdirectory: folder, Environments: c.Environments, To: to, Place: location.String(),
 		Compile: c.compiler(s.clone), Compare: func(before, after *ir.Program) gate.Change { change, _ := gating.Change(before, after); return change },
-		Keys: c.keys, Lifetime: c.Expires, Interval: c.Poll, Failed: s.metrics.failed, Log: s.log,
+		Keys: c.keys, Lifetime: c.Expires, Interval: c.Poll, Failed: s.metrics.failed, Told: trails.told, Log: s.log,
 	})
 	if err != nil {
 		return usage(err)

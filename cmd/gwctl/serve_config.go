@@ -30,6 +30,8 @@ type serveConfig struct {
 	CompileTimeout           time.Duration
 	CompileMemory            int64 // bytes
 	LogLevel, LogFormat      string
+	Audit, AuditKey          string
+	AuditSinks               string
 	Hooks                    []hookConfig
 }
 
@@ -75,6 +77,9 @@ var serveTable = settings.Table[serveConfig]{Prefix: "GWCTL_", Filled: true, Oth
 	{Name: "tls-key", Usage: "private key of --tls-cert, PEM", Set: settings.Text(func(c *serveConfig) *string { return &c.TLSKey })},
 	{Name: "compile-timeout", Usage: "how long one compilation may take, by the clock and of CPU", Default: compilechild.DefaultTimeout.String(), Set: settings.Duration(func(c *serveConfig) *time.Duration { return &c.CompileTimeout }, time.Second)},
 	{Name: "compile-memory", Usage: "memory that one compilation may take, in MiB", Default: strconv.Itoa(compilechild.DefaultMemory >> 20), Set: setCompileMemory},
+	{Name: "audit", Usage: "directory of the audit trails, one for each environment: what was published and what was not, and why", Set: settings.Text(func(c *serveConfig) *string { return &c.Audit })},
+	{Name: "audit-key", Usage: "private key that signs the segments of the audit trails, a file", Set: settings.Text(func(c *serveConfig) *string { return &c.AuditKey })},
+	{Name: "audit-sinks", Usage: "where records go besides, comma-separated: stdout, stderr, file:///path, syslog+udp://host:514, syslog+tcp://, syslog+tls://", Set: settings.Text(func(c *serveConfig) *string { return &c.AuditSinks })},
 	{Name: "log-level", Usage: "debug, info, warn or error", Default: "info", Set: settings.OneOf(func(c *serveConfig) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 	{Name: "log-format", Usage: "json or text", Default: "json", Set: settings.OneOf(func(c *serveConfig) *string { return &c.LogFormat }, "json", "text")},
 }}

@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/suuupra/gateway/cmd/internal/bounded"
+	"github.com/suuupra/gateway/cmd/internal/auditing"
 	"github.com/suuupra/gateway/internal/audit"
-	"github.com/suuupra/gateway/internal/audit/sink"
 	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/runtime/telemetry"
-	"github.com/suuupra/gateway/schema/bundle"
 )
 
 var (
@@ -55,39 +53,18 @@ func openTrail(c *config, log *slog.Logger, metrics *telemetry.Metrics) (*trail,
 	if c.AuditKey == "" {
 		return nil, usagef("--audit needs --audit-key: the private key that signs the segments (gwctl keygen --role audit)")
 	}
-	data, err := bounded.ReadFile(c.AuditKey, 16<<10)
-	if err != nil {
-		return nil, fmt.Errorf("read the audit key: %w", err)
-	}
-	key, err := bundle.ParsePrivateKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.AuditKey, err)
-	}
 	t := &trail{log: log, metrics: metrics, events: make(chan audit.Record, waiting)}
-	var sinks []audit.Sink
-	closeAll := func() {
-		for _, s := range sinks {
-			_ = s.Close() // the error to report is another one
-		}
-	}
-	for spec := range strings.FieldsFuncSeq(c.AuditSinks, func(r rune) bool { return r == ',' }) {
-		kind, _, _ := strings.Cut(spec, ":")
-		s, err := sink.Open(spec, sink.Options{
-			Instance: instance(), Log: log, Lost: func(n int) { metrics.Series(vectorAuditLost, kind).Add(float64(n)) },
-		})
-		if err != nil {
-			closeAll()
-			return nil, &codeError{exitUsage, fmt.Errorf("--audit-sinks: %w", err)}
-		}
-		sinks = append(sinks, s)
-	}
-	t.Trail, err = audit.Open(audit.Options{
-		Dir: c.Audit, Environment: c.Env, Instance: instance(), Key: key, Details: auditDetails, Sinks: sinks, Log: log,
+	var err error
+	t.Trail, err = auditing.Open(auditing.Options{
+		Dir: c.Audit, KeyFile: c.AuditKey, Sinks: c.AuditSinks, Environment: c.Env, Instance: instance(), Details: auditDetails, Log: log,
+		Lost:      func(kind string, n int) { metrics.Series(vectorAuditLost, kind).Add(float64(n)) },
 		OnFailure: func(error) { metrics.Series(vectorAuditFailures).Add(1) },
 	})
+	if errors.As(err, new(*auditing.SinkError)) {
+		err = &codeError{exitUsage, err}
+	}
 	if err != nil {
-		closeAll()
-		return nil, fmt.Errorf("open the audit trail: %w", err)
+		return nil, err
 	}
 	t.counted()
 	metrics.Series(vectorAuditFailures).Add(0) // an alert needs it from the beginning

@@ -150,6 +150,10 @@ func (e *environment) publish(ctx context.Context, k *Keys, next *Environment, v
 	}
 	e.took(r, signed, e.candidate.program)
 	next.State = Published
+	e.p.opts.Told(Event{
+		Environment: e.name, State: Published, Commit: e.candidate.commit, Before: r.Channel.Replaces, Candidate: signed.Digest(),
+		Version: r.Position.String(), Approvers: v.Approvers,
+	})
 	args := []any{"commit", e.candidate.commit, "digest", string(signed.Digest()), "version", r.Position.String(), "expires", r.Channel.ExpiresAt.UTC()}
 	if r.Channel.Replaces != "" {
 		args = append(args, "replaces", string(r.Channel.Replaces))

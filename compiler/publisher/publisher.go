@@ -70,6 +70,7 @@ type Options struct {
 	Lifetime time.Duration // of channels, which are renewed at half of it; 0 is publish.DefaultLifetime
 	Interval time.Duration // 0 is DefaultInterval
 
+	Told   func(Event)                      // hears what became of each commit, once; may be nil
 	Failed func(environment, reason string) // counts; the environment is empty for what all share. May be nil
 	Log    *slog.Logger                     // nil drops everything
 	Now    func() time.Time                 // nil is time.Now
@@ -105,6 +106,9 @@ func New(o Options) (*Publisher, error) {
 	}
 	if o.Interval <= 0 {
 		o.Interval = DefaultInterval
+	}
+	if o.Told == nil {
+		o.Told = func(Event) {}
 	}
 	if o.Failed == nil {
 		o.Failed = func(string, string) {}

@@ -412,3 +412,42 @@ func TestServeTLS(t *testing.T) {
 		t.Errorf("with a certificate that is none: %s", r.err)
 	}
 }
+
+// TestServeAudit has the publisher keep a trail of what it published, and of what it did not.
+func TestServeAudit(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	_, to := s.folder()
+	trust := filepath.Join(s.keys, "trust.json")
+	s.ok("keygen", "--out", s.keys, "--role", "audit", "--trust", trust)
+	s.rules("gates:\n  - { id: doors, risks: [ROUTE_REMOVED], approvals: 1 }")
+	trails := filepath.Join(t.TempDir(), "trails")
+	p := s.serve(to, "--audit", trails, "--audit-key", filepath.Join(s.keys, "audit.key"))
+	p.reaches(publisher.Published, s.doorsCommit(true))
+	p.reaches(publisher.Held, s.doorsCommit(false))
+	bad := s.commit("bad", map[string]string{"routes/app.yaml": "nonsense: 1\n"})
+	p.reaches(publisher.Invalid, bad)
+	p.Stop()
+	if out := s.ok("audit", "verify", filepath.Join(trails, "prod"), "--trust", trust).out; !strings.HasPrefix(out, "ok ") {
+		t.Errorf("verify: %s", out)
+	}
+	shown := s.ok("audit", "show", filepath.Join(trails, "prod")).out
+	for _, want := range []string{"success  apply", "version=1.1", `gate "doors" (0 of 1 approvals)`, "refused  refusal", "commit=" + bad, "unknown field"} {
+		if !strings.Contains(strings.ReplaceAll(shown, `\"`, `"`), want) {
+			t.Errorf("the trail does not say %s:\n%s", want, shown)
+		}
+	}
+	if r := s.exits(64, s.serveArgs(to, "--audit", trails)...); !strings.Contains(r.err, "--audit needs --audit-key") {
+		t.Errorf("without a key: %s", r.err)
+	}
+}
+
+// doorsCommit commits a route that is there, or not.
+func (s *scene) doorsCommit(there bool) string {
+	s.t.Helper()
+	text := apiVersion
+	if there {
+		text += fmt.Sprintf("routes:\n  - id: doors\n    matcher: { path: /doors/* }\n    target: { type: http, url: %q }\n", s.app)
+	}
+	return s.commit("doors", map[string]string{"routes/doors.yaml": text})
+}
