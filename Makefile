@@ -55,6 +55,10 @@ bench: ## measure side by side with nginx, HAProxy, Caddy, Traefik and Fastify (
 faults: ## break what stands behind gwrun while it is under load; RECORD=1 puts the figures into docs/reliability.md
 	@go test -count=1 -v -timeout 20m ./internal/faults $(if $(RECORD),-args -record ../../docs/reliability.md)
 
+.PHONY: loop
+loop: ## go once through the whole GitOps loop under load; RECORD=1 puts the transcript into docs/loop.md
+	@go test -count=1 -v -timeout 20m -run '^TestLoop$$' ./internal/e2e $(if $(RECORD),-args -record ../../docs/loop.md)
+
 .PHONY: kubernetes
 kubernetes: ## run discovery against a real kube-apiserver, built from source once, and etcd
 	@command -v etcd >/dev/null || .ci/programs etcd-server
