@@ -59,6 +59,7 @@ var moments = []moment{
 	{"between publication and activation", []string{theRegistry}, (*chaos).publishesUnseen, (*chaos).goesOn, nil},
 	{"while a change is held", []string{thePublisher, theRegistry}, (*chaos).isHeld, (*chaos).isApproved, (*chaos).isApprovedAfterAll},
 	{"during a rollback", []string{theRegistry}, (*chaos).rollsBack, (*chaos).rolledBack, (*chaos).rollsBackAfterAll},
+	{"when a rollback has moved the channel", []string{theRegistry}, (*chaos).rollsBackUnseen, (*chaos).rolledBack, (*chaos).rollsBackTwice},
 }
 
 // TestLoopChaos kills each part of a loop in each of its steps. Nobody who asks the gateways notices, what runs stays, and when the part
@@ -278,7 +279,7 @@ func (c *chaos) pushesAfterAll() {
 // pushesUnseen pushes, and keeps everybody from seeing it before the webhook is sent.
 func (c *chaos) pushesUnseen() {
 	c.t.Helper()
-	c.release = c.holding(c.forge, func(*http.Request) bool { return true }, nil)
+	c.release = holding(c.forge.holding, func(*http.Request) bool { return true }, nil)
 	c.upcoming()
 	c.next(true)
 }
@@ -293,7 +294,7 @@ func (c *chaos) isTold() {
 // compiles is a publisher that has begun with a commit. What it compiles to cannot be published yet.
 func (c *chaos) compiles() {
 	c.t.Helper()
-	c.release = c.holding(c.registry, func(r *http.Request) bool {
+	c.release = holding(c.registry.holding, func(r *http.Request) bool {
 		return strings.HasPrefix(r.UserAgent(), "gwctl/") && r.Method != http.MethodGet && r.Method != http.MethodHead
 	}, nil)
 	c.upcoming()
@@ -305,10 +306,18 @@ func (c *chaos) compiles() {
 // publishesUnseen has a version published that no gateway has seen.
 func (c *chaos) publishesUnseen() {
 	c.t.Helper()
-	c.release = c.holding(c.registry, func(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "gwrun/") }, nil)
+	c.release = holding(c.registry.holding, byGateway, nil)
 	c.upcoming()
 	c.delivers(c.next(true))
 	c.published()
+}
+
+// byGateway matches what gateways ask.
+func byGateway(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "gwrun/") }
+
+// movesChannel matches the request after which a new version is there.
+func movesChannel(r *http.Request) bool {
+	return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+bundle.ChannelTag("prod"))
 }
 
 func (c *chaos) goesOn() { c.release() }
@@ -337,25 +346,38 @@ func (c *chaos) isApprovedAfterAll() {
 	}
 }
 
-// rollsBack publishes one more version, and begins to go back from it: everything is there, only the channel has not moved.
+// rollsBack begins to go back: everything is at the registry, only the channel has not moved.
 func (c *chaos) rollsBack() {
 	c.t.Helper()
-	bad := c.goal
+	c.goesBack(func(caught chan<- struct{}) func() { return holding(c.registry.holding, movesChannel, caught) })
+}
+
+// rollsBackUnseen goes back, and neither whoever does it nor any gateway hears of it.
+func (c *chaos) rollsBackUnseen() {
+	c.t.Helper()
+	c.goesBack(func(caught chan<- struct{}) func() {
+		readers, writer := holding(c.registry.holding, byGateway, nil), holding(c.registry.holdingAnswers, movesChannel, caught)
+		return func() { readers(); writer() }
+	})
+}
+
+// goesBack publishes one more version, and then begins to go back from it. It returns when the request that moves the channel is caught.
+func (c *chaos) goesBack(catch func(caught chan<- struct{}) (release func())) {
+	c.t.Helper()
+	good := c.goal
 	c.upcoming()
 	c.delivers(c.next(true))
 	c.published()
 	c.settles()
 	c.before = c.goal
-	written := make(chan struct{})
-	c.release = c.holding(c.registry, func(r *http.Request) bool {
-		return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+bundle.ChannelTag("prod"))
-	}, written)
-	c.goal = goal{bad.version, bad.guarded, c.goal.channel + 1}
+	caught := make(chan struct{})
+	c.release = catch(caught)
+	c.goal = goal{good.version, good.guarded, c.goal.channel + 1}
 	c.load.may(c.goal.answers()...)
 	c.rollback = make(chan result, 1)
 	go func() { c.rollback <- c.gwctl(c.rollbackArgs()...) }()
 	select {
-	case <-written:
+	case <-caught:
 	case r := <-c.rollback:
 		c.t.Fatalf("rollback ended early: exit code %d\n%s%s", r.code, r.out, r.err)
 	}
@@ -365,7 +387,7 @@ func (c *chaos) rollbackArgs() []string {
 	return []string{"rollback", "--env", "prod", "--to", c.to, "--trust", c.trust, "--channel-key", filepath.Join(c.keys, "channel.key"), "--reason", "checkout fails"}
 }
 
-// rolledBack lets the rollback write the channel.
+// rolledBack lets go what was caught.
 func (c *chaos) rolledBack() {
 	c.t.Helper()
 	c.release()
@@ -378,13 +400,29 @@ func (c *chaos) rolledBack() {
 	}
 }
 
-// rollsBackAfterAll runs the command again if it broke off. Then the publisher keeps away from the environment until somebody lifts the
-// hold.
+// rollsBackAfterAll runs the command again if it broke off.
 func (c *chaos) rollsBackAfterAll() {
 	c.t.Helper()
 	if c.victim == theRegistry {
 		c.ok(c.rollbackArgs()...)
 	}
+	c.liftsTheHold()
+}
+
+// rollsBackTwice runs the command again although it has done its work, as whoever has not heard of that does.
+func (c *chaos) rollsBackTwice() {
+	c.t.Helper()
+	if c.victim == theRegistry {
+		if r := c.exits(5, c.rollbackArgs()...); !strings.Contains(r.err, "prod was rolled back already, to sha256:") {
+			c.t.Errorf("rollback said %q", r.err)
+		}
+	}
+	c.liftsTheHold()
+}
+
+// liftsTheHold wants the publisher to keep away from an environment that was rolled back, until somebody says otherwise.
+func (c *chaos) liftsTheHold() {
+	c.t.Helper()
 	c.settles()
 	c.holds("rollback")
 	c.expects()
@@ -392,11 +430,12 @@ func (c *chaos) rollsBackAfterAll() {
 	c.publisher.reaches(publisher.Published, c.repo.Head())
 }
 
-// holding makes requests wait until release is called, or the server is killed. The first of them closes caught, if it is not nil.
-func (c *chaos) holding(at *gate, match func(*http.Request) bool, caught chan<- struct{}) (release func()) {
+// holding makes requests that match wait in a gate until release is called, or the server is killed. The first of them closes caught, if
+// that is not nil.
+func holding(in func(func(*http.Request) <-chan struct{}), match func(*http.Request) bool, caught chan<- struct{}) (release func()) {
 	wait := make(chan struct{})
 	var first sync.Once
-	at.holding(func(r *http.Request) <-chan struct{} {
+	in(func(r *http.Request) <-chan struct{} {
 		if !match(r) {
 			return nil
 		}
@@ -406,7 +445,7 @@ func (c *chaos) holding(at *gate, match func(*http.Request) bool, caught chan<- 
 		return wait
 	})
 	return sync.OnceFunc(func() {
-		at.holding(nil)
+		in(nil)
 		close(wait)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,8 +26,9 @@ type gate struct {
 	front *httptest.Server
 	end   context.CancelFunc // of every request under way
 
-	mu   sync.Mutex
-	hold func(*http.Request) <-chan struct{}
+	mu      sync.Mutex
+	hold    func(*http.Request) <-chan struct{}
+	answers func(*http.Request) <-chan struct{}
 }
 
 // newGate starts a gate before the server at target.
@@ -41,20 +43,35 @@ func newGate(t *testing.T, target string) *gate {
 // ServeHTTP implements http.Handler.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
-	hold := g.hold
+	hold, answers := g.hold, g.answers
 	g.mu.Unlock()
 	if hold != nil {
-		if wait := hold(r); wait != nil {
-			select {
-			case <-wait:
-			case <-r.Context().Done():
-			}
-		}
+		waitFor(r, hold(r))
 	}
 	if g.shut.Load() {
 		panic(http.ErrAbortHandler)
 	}
-	g.proxy.ServeHTTP(w, r)
+	if answers == nil {
+		g.proxy.ServeHTTP(w, r)
+		return
+	}
+	rec := httptest.NewRecorder()
+	g.proxy.ServeHTTP(rec, r)
+	waitFor(r, answers(r))
+	maps.Copy(w.Header(), rec.Header())
+	w.WriteHeader(rec.Code)
+	_, _ = w.Write(rec.Body.Bytes()) // a client that has left needs no answer
+}
+
+// waitFor waits until a channel is closed, or whoever asks has left. Nil is no channel to wait for.
+func waitFor(r *http.Request, closed <-chan struct{}) {
+	if closed == nil {
+		return
+	}
+	select {
+	case <-closed:
+	case <-r.Context().Done():
+	}
 }
 
 // kill ends it as kill -9 would: connections break, new ones are refused, and what waits has never arrived. It may be called again.
@@ -102,6 +119,13 @@ func (g *gate) holding(hold func(*http.Request) <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.hold = hold
+}
+
+// holdingAnswers makes the answer to each request wait for the channel that hold returns for it: what was asked for is done then.
+func (g *gate) holdingAnswers(hold func(*http.Request) <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.answers = hold
 }
 
 // meet makes the first two requests that match wait for each other.

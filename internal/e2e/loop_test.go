@@ -89,6 +89,14 @@ func (r *tour) live() {
 	r.lived = append(r.lived, fmt.Sprintf("1.%d", r.goal.channel))
 }
 
+// agree waits until every gateway says that all of them run the goal.
+func (r *tour) agree() {
+	r.t.Helper()
+	for _, g := range r.gateways {
+		g.becomes("fleet", fmt.Sprintf("3 of 3 run 1.%d", r.goal.channel), false)
+	}
+}
+
 // changed pushes a new version of the routes, tells the publisher, and waits until it is published.
 func (r *tour) changed(message string) {
 	r.t.Helper()
@@ -161,9 +169,7 @@ func (r *tour) harmlessChange() {
 	r.expects()
 	r.changed("version 2")
 	r.live()
-	for _, g := range r.gateways {
-		g.becomes("fleet", fmt.Sprintf("3 of 3 run 1.%d", r.goal.channel), false)
-	}
+	r.agree()
 	r.script.tells("Another commit, another webhook; the gateways follow by themselves (`sync: auto`).")
 	r.shows(0, 5, "status", "--gateway", r.gateways[0].admin)
 }

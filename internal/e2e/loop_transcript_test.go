@@ -16,6 +16,9 @@ const (
 	endLoop   = "<!-- end of loop -->"
 )
 
+// widest is how much of a line a transcript keeps, in bytes.
+const widest = 600
+
 // transcript is what people saw while a loop went round, in Markdown.
 type transcript struct{ text strings.Builder }
 
@@ -27,20 +30,20 @@ func (tr *transcript) tells(format string, args ...any) {
 	fmt.Fprintf(&tr.text, "\n"+format+"\n", args...)
 }
 
-// quotes adds lines as somebody saw them: no more than so many, and none that is longer than a page is wide.
+// quotes adds lines as somebody saw them: no more than so many.
 func (tr *transcript) quotes(head, text string, lines int) {
 	fmt.Fprintf(&tr.text, "\n```text\n")
 	if head != "" {
 		fmt.Fprintln(&tr.text, head)
 	}
-	all := strings.Split(strings.TrimSpace(text), "\n")
+	all := strings.Split(strings.Trim(text, "\n"), "\n")
 	for i, line := range all {
 		if i == lines {
 			fmt.Fprintf(&tr.text, "... (%d more lines)\n", len(all)-i)
 			break
 		}
-		if len(line) > 300 {
-			line = strings.ToValidUTF8(line[:300], "") + "..."
+		if len(line) > widest {
+			line = strings.ToValidUTF8(line[:widest], "") + "..."
 		}
 		fmt.Fprintln(&tr.text, line)
 	}
@@ -66,8 +69,12 @@ func (r *tour) shows(code, lines int, args ...string) result {
 	return got
 }
 
-// loopback is an address of this machine, which says nothing to a reader.
-var loopback = regexp.MustCompile(`(?:http://)?127\.0\.0\.1:\d+`)
+var (
+	// loopback is an address of this machine, which says nothing to a reader.
+	loopback = regexp.MustCompile(`(?:http://)?127\.0\.0\.1:\d+`)
+	// rowOf is the beginning of a row of gwctl status, whose columns are as wide as names that were replaced.
+	rowOf = regexp.MustCompile(`(?m)^  (INSTANCE|gw-[a-z](?: \*)?) +(VERSION|\d)`)
+)
 
 // named replaces what belongs to this run by names that a reader understands.
 func (l *loop) named(text string) string {
@@ -76,13 +83,20 @@ func (l *loop) named(text string) string {
 		if g == nil {
 			continue
 		}
+		if l.posts[k].audit != "" {
+			pairs = append(pairs, l.posts[k].audit, "trail")
+		}
 		name := gatewayName(k)
 		pairs = append(pairs, g.admin, "http://"+name+":9090")
 		if st := g.tryStatus(); st.Instance != "" {
 			pairs = append(pairs, st.Instance, name)
 		}
 	}
-	return loopback.ReplaceAllString(strings.NewReplacer(pairs...).Replace(text), "http://app:8080")
+	text = loopback.ReplaceAllString(strings.NewReplacer(pairs...).Replace(text), "http://app:8080")
+	return rowOf.ReplaceAllStringFunc(text, func(row string) string {
+		m := rowOf.FindStringSubmatch(row)
+		return fmt.Sprintf("  %-8s  %s", m[1], m[2])
+	})
 }
 
 // gatewayName is what a gateway is called before readers.
