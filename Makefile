@@ -31,7 +31,7 @@ test: servers ## run all tests, with the real servers they need
 
 .PHONY: race
 race: servers ## run the tests of the parts with shared state under the race detector
-	@CGO_ENABLED=1 TESTKIT_BUILD_FLAGS=-race go test -race -json $(RACE) | $(REPORT)
+	@CGO_ENABLED=1 TESTKIT_BUILD_FLAGS=-race go test -race -timeout 30m -json $(RACE) | $(REPORT)
 
 .PHONY: golden
 golden: ## rewrite everything that is generated: code, schemas, docs, golden files

@@ -14,6 +14,7 @@ import (
 
 	"github.com/suuupra/gateway/compiler/publisher"
 	"github.com/suuupra/gateway/internal/testkit"
+	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/simulate"
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -123,6 +124,7 @@ func (r *tour) stranger() {
 	if e := r.publisher.reaches(publisher.Failed, r.repo.Head()); e.Reason != "trust" {
 		r.t.Errorf("the publisher says %+v", e)
 	}
+	r.sees("key_unknown", func(i *drift.Instance) bool { return i.Error == "key_unknown" })
 	r.script.tells("Somebody who may write to the registry, and has keys of their own, puts a version there. Every gateway refuses it, and serves on; the publisher " +
 		"publishes nothing on top of it (`failed`, reason `trust`).")
 	r.shows(0, 8, "status", "--gateway", r.gateways[0].admin)

@@ -97,6 +97,20 @@ func (r *tour) agree() {
 	}
 }
 
+// sees waits until the first gateway has heard something of each of them.
+func (r *tour) sees(what string, is func(*drift.Instance) bool) {
+	r.t.Helper()
+	testkit.Eventually(r.t, "each gateway says: "+what, func() bool {
+		fleet := r.gateways[0].status().Fleet
+		for i := range fleet {
+			if !is(&fleet[i]) {
+				return false
+			}
+		}
+		return len(fleet) == len(r.gateways)
+	})
+}
+
 // changed pushes a new version of the routes, tells the publisher, and waits until it is published.
 func (r *tour) changed(message string) {
 	r.t.Helper()
@@ -170,6 +184,7 @@ func (r *tour) harmlessChange() {
 	r.changed("version 2")
 	r.live()
 	r.agree()
+	r.sees("no drift", func(i *drift.Instance) bool { return len(i.Drift) == 0 })
 	r.script.tells("Another commit, another webhook; the gateways follow by themselves (`sync: auto`).")
 	r.shows(0, 5, "status", "--gateway", r.gateways[0].admin)
 }
@@ -224,7 +239,7 @@ func (r *tour) riskyChange() {
 	r.shows(0, 12, how[1:]...)
 	r.published()
 	r.approved = fmt.Sprintf("1.%d", r.goal.channel)
-	approved := r.publisher.WaitLine(`"msg":"published","environment":"prod","commit":"` + head + `".*"approvedBy":\["[^"]+","[^"]+"\]`)[0]
+	approved := r.publisher.WaitLine(`.*"msg":"published","environment":"prod","commit":"` + head + `".*"approvedBy":\["[^"]+","[^"]+"\].*`)[0]
 	r.live()
 	r.script.tells("It is published by itself, with both keys in the log, and every gateway has verified both approvals before it let it in:")
 	r.script.quotes("", r.named(approved), 1)

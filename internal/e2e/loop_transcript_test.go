@@ -17,7 +17,7 @@ const (
 )
 
 // widest is how much of a line a transcript keeps, in bytes.
-const widest = 600
+const widest = 800
 
 // transcript is what people saw while a loop went round, in Markdown.
 type transcript struct{ text strings.Builder }
