@@ -59,9 +59,10 @@ func TestLoop(t *testing.T) {
 		r.script.title(step.title)
 		step.walk()
 	}
-	answered := r.load.answers.Load()
-	r.script.tells("While all this went on, the clients got %d answers. Not one request failed, each answer was one that a version gives which was "+
-		"published then, and one event stream stayed open from the first version to the last.", answered/100*100)
+	if !t.Failed() {
+		r.script.tells("While all this went on, the clients got %d answers. Not one request failed, each answer was one that a version gives which was "+
+			"published then, and one event stream stayed open from the first version to the last.", r.load.answers.Load()/100*100)
+	}
 	r.script.record(t)
 }
 
@@ -118,7 +119,7 @@ func (r *tour) changed(message string) {
 	r.published()
 }
 
-// opens adds the route of the event stream to the repository, and returns the service behind it.
+// opens adds the route of an event stream to the repository, and starts the service behind it.
 func (r *tour) opens() {
 	r.t.Helper()
 	service := httptest.NewServer(testkit.Events(r.events, nil))
