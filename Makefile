@@ -31,7 +31,7 @@ test: servers ## run all tests, with the real servers they need
 
 .PHONY: race
 race: servers ## run the tests of the parts with shared state under the race detector
-	@CGO_ENABLED=1 TESTKIT_BUILD_FLAGS=-race go test -race -json $(RACE) | $(REPORT)
+	@CGO_ENABLED=1 TESTKIT_BUILD_FLAGS=-race go test -race -timeout 30m -json $(RACE) | $(REPORT)
 
 .PHONY: golden
 golden: ## rewrite everything that is generated: code, schemas, docs, golden files
@@ -54,6 +54,10 @@ bench: ## measure side by side with nginx, HAProxy, Caddy, Traefik and Fastify (
 .PHONY: faults
 faults: ## break what stands behind gwrun while it is under load; RECORD=1 puts the figures into docs/reliability.md
 	@go test -count=1 -v -timeout 20m ./internal/faults $(if $(RECORD),-args -record ../../docs/reliability.md)
+
+.PHONY: loop
+loop: ## go once through the whole GitOps loop under load; RECORD=1 puts the transcript into docs/loop.md
+	@go test -count=1 -v -timeout 20m -run '^TestLoop$$' ./internal/e2e $(if $(RECORD),-args -record ../../docs/loop.md)
 
 .PHONY: kubernetes
 kubernetes: ## run discovery against a real kube-apiserver, built from source once, and etcd

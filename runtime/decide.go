@@ -14,7 +14,8 @@ import (
 type Decision struct {
 	Route    string // id; empty: none takes it
 	Upstream string // that it goes to
-	Path     string // that the upstream would see, with the query; empty if it does not go there
+	Target   string // settings of the route's target, such as a path that it puts before the request's; empty if it does not go there
+	Path     string // that the target would be given, with the query; empty if it does not go there
 	Policy   string // the kind that answered or refused; empty: none did
 	Status   int    // of the answer or refusal; 0: it goes upstream
 	Code     string // of the refusal
@@ -83,7 +84,7 @@ func Decide(ctx context.Context, s *snapshot.Snapshot, r *httpmsg.Request) (d De
 		d.Status, d.Code = 413, "body_too_large"
 		return d
 	}
-	d.Upstream = route.Plan.Target.Upstream
+	d.Upstream, d.Target = route.Plan.Target.Upstream, string(route.Plan.Target.Plan)
 	path, query := x.Forwarded()
 	if d.Path = path; query != "" {
 		d.Path += "?" + query

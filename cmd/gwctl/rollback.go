@@ -24,7 +24,8 @@ func newRollback() *cobra.Command {
 		Short: "Make a bundle current again that was published before", Args: cobra.MaximumNArgs(1),
 		Long: `rollback publishes a new version of the channel that names an old bundle: without DIGEST the one that was current before this
 one. Gates do not hold it: whoever goes back is in trouble. The environment is held afterwards: apply and serve publish nothing over
-it until the hold is lifted with gwctl apply --lift-hold.`,
+it until the hold is lifted with gwctl apply --lift-hold. While it is held, rollback wants a DIGEST and exits 5 without one, so that it
+may be run again when its answer got lost.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	fl := cmd.Flags()

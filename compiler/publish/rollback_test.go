@@ -61,7 +61,10 @@ func TestRollback(t *testing.T) {
 	if err != nil || r.Channel.Manifest.Digest != all[0].Digest() || r.Position.String() != "1.4" || r.Channel.Replaces != all[2].Digest() {
 		t.Errorf("to a certain bundle: %+v, %v", r, err)
 	}
-	r, err = roll("", s) // and forward again
+	if r, err := roll("", s); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "prod was rolled back already, to "+string(all[0].Digest())) {
+		t.Errorf("the same again: %+v, %v", r, err)
+	}
+	r, err = roll(all[2].Digest(), s) // and forward again
 	if err != nil || r.Channel.Manifest.Digest != all[2].Digest() {
 		t.Errorf("back from the rollback: %+v, %v", r, err)
 	}

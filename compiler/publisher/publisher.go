@@ -90,8 +90,10 @@ type Publisher struct {
 	again    time.Time // when to fetch after a failure
 	broken   bool      // the clone may be what keeps a head from being compiled
 
-	mu     sync.Mutex
-	moved  bool // the branch may be elsewhere than head
+	mu      sync.Mutex
+	moved   bool   // the branch may be elsewhere than head
+	sighted string // the head that somebody has seen last
+	answers bool   // and that is news: the repository is well, whatever came of the last fetch
 	status Status
 }
 
@@ -141,7 +143,9 @@ func New(o Options) (*Publisher, error) {
 // Moved says that somebody has seen the branch at a commit. It returns at once.
 func (p *Publisher) Moved(commit string) {
 	p.mu.Lock()
-	p.moved = p.moved || p.status.Head == nil || p.status.Head.Commit != commit
+	if p.status.Head == nil || p.status.Head.Commit != commit {
+		p.moved, p.answers, p.sighted = true, p.answers || p.sighted != commit, commit
+	}
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:
@@ -205,9 +209,9 @@ func (p *Publisher) fetchAnew(ctx context.Context) error {
 // fetch brings the head of the branch, if it may have moved.
 func (p *Publisher) fetch(ctx context.Context) error {
 	p.mu.Lock()
-	needed := p.moved && !p.opts.Now().Before(p.again)
+	needed := p.moved && (p.answers || !p.opts.Now().Before(p.again))
 	if needed {
-		p.moved = false // a push from here on is another one
+		p.moved, p.answers = false, false // a push from here on is another one
 	}
 	p.mu.Unlock()
 	if !needed {

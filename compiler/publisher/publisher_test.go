@@ -459,7 +459,12 @@ func TestServersAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	third := r.routes(3, 10)
-	r.want(publisher.Published, "1.3", third)
+	r.p.Moved("somewhere")
+	_ = r.p.Once(t.Context())
+	r.has(publisher.Published, "1.2", second) // it waits, as it was told nothing new
+	r.p.Moved(third)
+	_ = r.p.Once(t.Context())
+	r.has(publisher.Published, "1.3", third) // somebody has seen a new head: the repository is there again
 	if s := r.p.Status(); s.Error != "" || s.ErrorSince != nil || r.said("can be fetched again") != 1 {
 		t.Errorf("status %+v", s)
 	}

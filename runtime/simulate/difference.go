@@ -90,7 +90,7 @@ func wayOf(a, b *runtime.Decision) Way {
 		}
 	case a.Own != b.Own || a.Upstream != b.Upstream || a.Status != b.Status:
 		return OtherUpstream
-	case a.Path != b.Path:
+	case a.Path != b.Path, a.Target != b.Target:
 		return OtherRequest
 	case !slices.EqualFunc(a.Limits, b.Limits, sameLimit):
 		return OtherLimit

@@ -36,6 +36,7 @@ routes:
     matcher: { path: /counted }
     target: { type: http, upstream: one }
     policy: { rateLimit: { tokensPerInterval: 100, intervalMs: 60000, key: [ip] } }
+  - { id: prefixed, matcher: { path: "/prefixed/*" }, target: { type: http, url: "http://127.0.0.1:8080/v1" } }
 `
 
 // shadowed changes a line for each thing that may differ.
@@ -46,6 +47,7 @@ var shadowed = strings.NewReplacer(
 	`{ id: old, matcher: { path: "/old/{name}" }, target: { type: http, upstream: one } }`, `{ id: old, matcher: { path: "/old/{name}" }, target: { type: http, upstream: one }, policy: { rewrite: { path: "/new/${params.name}" } } }`,
 	`tokensPerInterval: 3,`, `tokensPerInterval: 5,`,
 	`tokensPerInterval: 100,`, `tokensPerInterval: 50,`,
+	`:8080/v1"`, `:8080/v2"`,
 )
 
 type shadowRig struct {
@@ -105,12 +107,13 @@ func TestShadow(t *testing.T) {
 		s.ask("192.0.2.1", "GET /limited")
 	}
 	s.ask("192.0.2.1", "GET /counted")
+	s.ask("192.0.2.1", "GET /prefixed/x") // with another path before it
 
 	r := s.Report()
 	want := map[simulate.Way]int64{
-		simulate.DenyToAllow: 6 + 2, simulate.AllowToDeny: 1, simulate.OtherUpstream: 1, simulate.OtherRequest: 1, simulate.OtherLimit: 3 + 1,
+		simulate.DenyToAllow: 6 + 2, simulate.AllowToDeny: 1, simulate.OtherUpstream: 1, simulate.OtherRequest: 1 + 1, simulate.OtherLimit: 3 + 1,
 	}
-	if fmt.Sprint(r.Ways) != fmt.Sprint(want) || r.Dropped != 0 || r.Differences() != 15 {
+	if fmt.Sprint(r.Ways) != fmt.Sprint(want) || r.Dropped != 0 || r.Differences() != 16 {
 		t.Errorf("ways %v, want %v; dropped %d", r.Ways, want, r.Dropped)
 	}
 	var routes []string
@@ -123,7 +126,7 @@ func TestShadow(t *testing.T) {
 			t.Errorf("%d witnesses of %s", len(d.Witnesses), d.Route)
 		}
 	}
-	if !slices.Equal(routes, []string{"counted", "limited", "moved", "office", "old", "open"}) {
+	if !slices.Equal(routes, []string{"counted", "limited", "moved", "office", "old", "open", "prefixed"}) {
 		t.Errorf("routes %q", routes)
 	}
 	for route, want := range map[string]string{
