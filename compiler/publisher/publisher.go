@@ -94,7 +94,7 @@ type Publisher struct {
 	moved   bool   // the branch may be elsewhere than head
 	sighted string // the head that somebody has seen last
 	answers bool   // and that is news: the repository is well, whatever came of the last fetch
-	status Status
+	status  Status
 }
 
 // New judges the options. It opens no connection.
