@@ -22,10 +22,11 @@ const (
 )
 
 var (
-	headerForm = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]{1,128}$")
-	originForm = regexp.MustCompile(`^(\*|https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?)$`)
-	methodForm = regexp.MustCompile(`^[A-Z][A-Z0-9_-]{0,31}$`)
-	secretForm = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)$`)
+	headerForm  = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]{1,128}$")
+	originForm  = regexp.MustCompile(`^(\*|https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?)$`)
+	methodForm  = regexp.MustCompile(`^[A-Z][A-Z0-9_-]{0,31}$`)
+	serviceForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	secretForm  = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)$`)
 )
 
 // isHost reports whether a text is the name of one host, without a port.
