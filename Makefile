@@ -56,9 +56,9 @@ faults: ## break what stands behind gwrun while it is under load; RECORD=1 puts 
 	@go test -count=1 -v -timeout 20m ./internal/faults $(if $(RECORD),-args -record ../../docs/reliability.md)
 
 .PHONY: kubernetes
-kubernetes: ## run discovery against a real kube-apiserver, built from source once, and etcd
+kubernetes: ## run discovery and the live source against a real kube-apiserver, built from source once, and etcd
 	@command -v etcd >/dev/null || .ci/programs etcd-server
-	@go test -count=1 -v -timeout 60m -tags kubernetes -run TestAPIServer ./runtime/discovery/kubernetes
+	@go test -count=1 -v -timeout 60m -tags kubernetes -run 'TestAPIServer|TestKubernetesLive' ./runtime/discovery/kubernetes ./internal/e2e
 
 .PHONY: check
 check: ## what CI runs: lint, nothing generated is stale, race, test

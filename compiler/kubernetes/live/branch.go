@@ -79,6 +79,14 @@ func (o *outcome) ownerOf(path string) string {
 	return "-"
 }
 
+// listenersFile holds the listeners; where people have written it, they say what is listened on.
+const listenersFile = "gateway.yaml"
+
+// keptRoutes are the files that are left as they are, but for that of the listeners, which most repositories have of their own.
+func (o *outcome) keptRoutes() []string {
+	return slices.DeleteFunc(slices.Collect(maps.Keys(o.kept)), func(name string) bool { return name == listenersFile })
+}
+
 // bring makes the branch hold what is wished for, as far as that compiles.
 func (b *branch) bring(ctx context.Context, w *wish) (*outcome, error) {
 	var refused *gitsend.Refused
@@ -197,7 +205,7 @@ func config(name string) bool {
 		return false
 	}
 	top, _, _ := strings.Cut(name, "/")
-	return name == "gateway.yaml" || top == "routes" || top == "upstreams" || top == "tenants"
+	return name == listenersFile || top == "routes" || top == "upstreams" || top == "tenants"
 }
 
 // files reads what a commit holds. Two commits are kept: the head, and the one that is published.

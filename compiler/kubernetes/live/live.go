@@ -167,7 +167,7 @@ func (w *Watcher) round(ctx context.Context) (*snapshot, Report, error) {
 	}
 	r := Report{
 		Commit: outcome.commit, Invalid: len(outcome.failed) > 0 || outcome.invalid, Guarded: outcome.guarded, Unpushed: outcome.unpushed,
-		Incomplete: !result.IsComplete() || len(outcome.kept)+len(s.held) > 0,
+		Incomplete: !result.IsComplete() || len(outcome.keptRoutes())+len(s.held) > 0,
 	}
 	w.report(result, s, outcome)
 	w.look(ctx)
@@ -223,7 +223,11 @@ func (w *Watcher) report(r *kubernetes.Result, s *snapshot, o *outcome) {
 		say(slog.LevelError, "object does not compile, and its file stays as it is", "object", o.ownerOf(path), "file", path, "message", text)
 	}
 	for path, why := range o.kept {
-		say(slog.LevelWarn, "file is left as it is", "object", o.ownerOf(path), "file", path, "reason", why)
+		level := slog.LevelWarn
+		if path == listenersFile {
+			level = slog.LevelInfo
+		}
+		say(level, "file is left as it is", "object", o.ownerOf(path), "file", path, "reason", why)
 	}
 	if o.unpushed != "" {
 		say(slog.LevelError, "the translation is not pushed", "reason", o.unpushed)

@@ -63,7 +63,7 @@ func (v *verdicts) programmedBy(ref kubernetes.Ref, generation int64) metav1.Con
 
 // gatewayProgrammed is the condition of a Gateway, whose listeners are in gateway.yaml unless that is the work of people.
 func (v *verdicts) gatewayProgrammed(accepted bool, generation int64) metav1.Condition {
-	const name = "gateway.yaml"
+	const name = listenersFile
 	_, ours := v.wish.files[name]
 	ours = ours && v.outcome.kept[name] == ""
 	switch {
