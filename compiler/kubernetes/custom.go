@@ -43,7 +43,7 @@ func ParseRoute(meta *metav1.ObjectMeta, spec []byte) (*CustomRoute, []diag.Diag
 		diags.Add(diag.Diagnostic{Code: "GW2031", Pos: f.Pos, Path: "spec.id", Message: `unknown field "id"`, Hint: "the id is made from the namespace and the name"})
 		return nil, diags.Sorted()
 	}
-	whole := r.node("id")
+	whole := r.node(r.id())
 	v1.Validate("Route", whole, "spec", &diags)
 	v1.CheckSecrets(whole, "spec", &diags)
 	var route v1.Route
@@ -102,6 +102,9 @@ func (r *CustomRoute) withoutService(n *schema.Node, diags *diag.List) *schema.N
 	return &out
 }
 
+// id is the id of the route. Those of Ingresses and HTTPRoutes end in another way.
+func (r *CustomRoute) id() string { return identifier(r.Namespace, r.Name, "route") }
+
 // node is the route as a file holds it.
 func (r *CustomRoute) node(id string) *schema.Node {
 	out := *r.spec
@@ -132,7 +135,7 @@ func (t *translator) customRoutes() {
 			t.find(Finding{Grade: Note, Reason: "NotChosen", Object: c.object, Message: t.notInNamespace()})
 			continue
 		}
-		c.route = v1.Route{ID: identifier(r.Namespace, r.Name, "route"), Matcher: r.wants}
+		c.route = v1.Route{ID: r.id(), Matcher: r.wants}
 		c.route.Matcher.Host = strings.ToLower(r.wants.Host)
 		c.gone = t.judge(c)
 		t.customs = append(t.customs, c)

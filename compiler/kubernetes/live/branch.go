@@ -82,9 +82,10 @@ func (o *outcome) ownerOf(path string) string {
 // listenersFile holds the listeners; where people have written it, they say what is listened on.
 const listenersFile = "gateway.yaml"
 
-// keptRoutes are the files that are left as they are, but for that of the listeners, which most repositories have of their own.
-func (o *outcome) keptRoutes() []string {
-	return slices.DeleteFunc(slices.Collect(maps.Keys(o.kept)), func(name string) bool { return name == listenersFile })
+// keptWanted are the files that are wanted otherwise and left as they are, but for that of the listeners, which most repositories have of
+// their own.
+func (o *outcome) keptWanted() []string {
+	return slices.DeleteFunc(slices.Collect(maps.Keys(o.kept)), func(name string) bool { return name == listenersFile || o.wish.files[name] == nil })
 }
 
 // bring makes the branch hold what is wished for, as far as that compiles.
@@ -166,30 +167,45 @@ func (b *branch) compiled(ctx context.Context, head gitclone.Head, w *wish, o *o
 		if len(v.Mistakes) == 0 && v.Text == "" {
 			return draft, nil
 		}
-		blamed := 0
-		for _, m := range v.Mistakes {
-			i := slices.IndexFunc(m.Files, func(f string) bool { _, ours := w.edits[f]; return ours || o.failed[f] != "" })
-			if i < 0 {
-				continue
-			}
-			if f := m.Files[i]; o.failed[f] == "" {
-				o.failed[f] = m.Text
-				delete(w.edits, f)
-				blamed++
-			}
-		}
-		if len(w.edits) == 0 {
-			return nil, nil
-		}
-		if blamed == 0 {
+		if !o.blame(v.Mistakes) && !o.spare(v.first()) {
 			o.invalid = true
 			o.unpushed = "the repository does not compile with it: " + v.first()
+			return nil, nil
+		}
+		if len(w.edits) == 0 {
 			return nil, nil
 		}
 	}
 	o.invalid = true
 	o.unpushed = "the repository does not compile with it, and leaving out what is to blame does not end"
 	return nil, nil
+}
+
+// blame leaves out the files that mistakes are about, and reports whether there are any.
+func (o *outcome) blame(mistakes []Mistake) (found bool) {
+	for _, m := range mistakes {
+		i := slices.IndexFunc(m.Files, func(f string) bool { _, edited := o.wish.edits[f]; return edited || o.failed[f] != "" })
+		if i < 0 {
+			continue
+		}
+		if f := m.Files[i]; o.failed[f] == "" {
+			o.failed[f], found = m.Text, true
+			delete(o.wish.edits, f)
+		}
+	}
+	return found
+}
+
+// spare leaves upstreams where they are that no route of ours needs any more: other people's files may still say something about them,
+// and that must not keep a route alive whose object is gone.
+func (o *outcome) spare(mistake string) (found bool) {
+	for f, data := range o.wish.edits {
+		if data == nil && !isRoutes(f) {
+			o.kept[f], found = "the repository does not compile without it: "+mistake, true
+			delete(o.wish.edits, f)
+		}
+	}
+	return found
 }
 
 func (v *Verdict) first() string {

@@ -167,7 +167,7 @@ func (w *Watcher) round(ctx context.Context) (*snapshot, Report, error) {
 	}
 	r := Report{
 		Commit: outcome.commit, Invalid: len(outcome.failed) > 0 || outcome.invalid, Guarded: outcome.guarded, Unpushed: outcome.unpushed,
-		Incomplete: !result.IsComplete() || len(outcome.keptRoutes())+len(s.held) > 0,
+		Incomplete: !result.IsComplete() || len(outcome.keptWanted())+len(s.held) > 0,
 	}
 	w.report(result, s, outcome)
 	w.look(ctx)

@@ -58,7 +58,7 @@ func (v *verdicts) programmedBy(ref kubernetes.Ref, generation int64) metav1.Con
 	case !has || v.wish.owners[name] != ref:
 		return no(reasonInvalid, "nothing of it became a route")
 	}
-	return v.whether(func() bool { return v.carried(name) }, generation)
+	return v.whether(name, func() bool { return v.carried(name) }, generation)
 }
 
 // gatewayProgrammed is the condition of a Gateway, whose listeners are in gateway.yaml unless that is the work of people.
@@ -72,16 +72,17 @@ func (v *verdicts) gatewayProgrammed(accepted bool, generation int64) metav1.Con
 	case v.outcome.failed[name] != "":
 		return condition(programmed, metav1.ConditionFalse, reasonNoCompile, v.outcome.failed[name], generation)
 	}
-	return v.whether(func() bool { return !ours || v.carried(name) }, generation)
+	return v.whether(name, func() bool { return !ours || v.carried(name) }, generation)
 }
 
 // whether says whether something is published.
-func (v *verdicts) whether(carried func() bool, generation int64) metav1.Condition {
+func (v *verdicts) whether(name string, carried func() bool, generation int64) metav1.Condition {
 	pending := func(message string) metav1.Condition {
 		return condition(programmed, metav1.ConditionFalse, reasonPending, message, generation)
 	}
+	_, missing := v.wish.edits[name] // of the head, unless it was pushed
 	switch {
-	case v.outcome.unpushed != "":
+	case missing && v.outcome.commit == "":
 		return pending("it is not pushed yet: " + v.outcome.unpushed)
 	case !v.told:
 		return condition(programmed, metav1.ConditionUnknown, reasonUnknown,
