@@ -47,7 +47,7 @@ func TestOwnership(t *testing.T) {
 	r := newRig(t, nil)
 	r.brings(r.wish(route("a", "/a") + route("b", "/b") + route("c", "/c")))
 	theirs := strings.Replace(r.git("show", "main:site/routes/shop/a.yaml")+"\n", "for gateway-api infra/public", "for gateway-api infra/other", 1)
-	byHand := r.git("show", "main:site/routes/shop/b.yaml") + "    policy: { timeout: 5s }\n"
+	byHand := r.git("show", "main:site/routes/shop/b.yaml") + "\n    policy: { timeout: 5s }\n"
 	files := map[string]string{"site/routes/shop/a.yaml": theirs, "site/routes/shop/b.yaml": byHand, "site/routes/own.yaml": apiVersion, "README.md": "x\n"}
 	r.commits(files)
 
@@ -168,7 +168,7 @@ func TestMistakes(t *testing.T) {
 	}
 	o := r.brings(r.wish(route("a", "/a") + custom("good", "r.example.com") + custom("bad", "pay.example.com")))
 	r.holds("routes/shop/a.yaml", "tenants/shop/routes/good.yaml", "tenants/shop/tenant.yaml", "tenants/shop/upstreams/web.yaml", "upstreams/shop/web.yaml")
-	want := `tenants/shop/routes/bad.yaml:5:20: GW3013: route "shop.bad.route" takes host "pay.example.com", which tenant "shop" is not granted`
+	want := `tenants/shop/routes/bad.yaml:6:13: GW3013: route "shop.bad.route" takes host "pay.example.com", which tenant "shop" is not granted`
 	if got := o.failed["tenants/shop/routes/bad.yaml"]; len(o.failed) != 1 || got != want {
 		t.Errorf("failed %v, want %s", o.failed, want)
 	}
