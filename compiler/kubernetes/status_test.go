@@ -39,6 +39,8 @@ func conditionsOf(t *testing.T, r *kubernetes.Result, of string) string {
 		for _, l := range s.Gateway.Listeners {
 			out = append(out, fmt.Sprintf("%s(%d) %s", l.Name, l.AttachedRoutes, conditions(l.Conditions)))
 		}
+	case s.Route != nil:
+		out = append(out, conditions(s.Route.Conditions))
 	case s.GatewayClass != nil:
 		out = append(out, conditions(s.GatewayClass.Conditions))
 	}
