@@ -44,7 +44,7 @@ func newTranslateKubernetes(name, short string) *cobra.Command {
 		"gateway-api": " [--gateway NS/NAME]",
 	}[name]
 	cmd := &cobra.Command{
-		Use:   name + " FILE|DIR... " + strings.TrimSpace(own+" [--namespace NS] [--out DIR [--force]] [--report text|json]"),
+		Use:   name + " FILE|DIR... " + strings.TrimSpace(own+" [--namespace NS] [--out DIR [--force]] [--report text|json] | --watch|--once --repo URL[#BRANCH] [--to DEST --env E --trust trust.json]"),
 		Short: short,
 		Long: short + `.
 
