@@ -15,7 +15,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/suuupra/gateway/internal/gitsend"
-	"github.com/suuupra/gateway/internal/gitwatch"
 )
 
 const pushTimeout = 2 * time.Minute
@@ -187,12 +186,6 @@ func (e *editor) keep(out plumbing.EncodedObject) (plumbing.Hash, error) {
 
 // IsBranch reports whether a head is that of a branch, which can be moved; HEAD is none, as it does not say which.
 func (h Head) IsBranch() bool { return plumbing.ReferenceName(h.Ref).IsBranch() }
-
-// NotFound reports whether an error says that the repository answers, and does not have the ref.
-func NotFound(err error) bool {
-	var none *gitwatch.NoRef
-	return errors.As(err, &none)
-}
 
 func split(folder string) []string {
 	if folder == "" {
