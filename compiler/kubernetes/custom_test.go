@@ -187,6 +187,7 @@ spec:
 		{"two filters", "    - filters: [" + header("Request", "a") + ", " + header("Response", "b") + "]\n" + web, ""},
 		{"two rewrites", "    - filters: [{ type: URLRewrite, urlRewrite: { hostname: a.example } }, { type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replaceFullPath: /x } } }]\n" + web, "InvalidFilter spec.rules[0].filters[1].urlRewrite"},
 		{"two of CORS", "    - filters: [{ type: CORS, cors: { allowOrigins: [https://a.example] } }, { type: CORS, cors: { allowOrigins: [https://b.example] } }]\n" + web, "InvalidFilter spec.rules[0].filters[1].cors"},
+		{"a service that leads elsewhere", "    - backendRefs: [{ name: ../../gateway, port: 80 }]\n", "BackendNotFound spec.rules[0].backendRefs"},
 		{"a split over a service without an address", "    - backendRefs: [{ name: web, port: 80 }, { name: headless, port: 80 }]\n", "UnsupportedBackend spec.rules[0].backendRefs"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -230,5 +231,23 @@ spec: { ingressClassName: internal, rules: [{ host: a.example.com, http: { paths
 	}
 	if several != 2 || len(r.Routes) != 0 {
 		t.Errorf("%d of 2 are told apart; routes %+v", several, r.Routes)
+	}
+}
+
+// TestSecretNames lets no name of a secret lead to other files of the gateway's machine.
+func TestSecretNames(t *testing.T) {
+	for _, manifests := range []string{
+		"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: { name: web, namespace: shop }\nspec: { tls: [{ secretName: ../../../home }], defaultBackend: { service: { name: web, port: { number: 80 } } } }\n",
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: shop }\nspec: { gatewayClassName: x, listeners: [{ name: https, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: ../../../home }] } }] }\n",
+	} {
+		r := kubernetes.Translate(text(t, manifests), kubernetes.Options{})
+		if len(r.Findings) == 0 || !strings.Contains(fmt.Sprint(r.Findings), "is the name of no secret") {
+			t.Errorf("found %+v", r.Findings)
+		}
+		for _, f := range r.Files {
+			if data, err := f.Encode(""); err != nil || strings.Contains(string(data), "home") {
+				t.Errorf("%v\n%s", err, data)
+			}
+		}
 	}
 }

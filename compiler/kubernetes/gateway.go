@@ -160,6 +160,8 @@ func (t *translator) pointTLS(g *gateway, p *point) *missing {
 		switch {
 		case r.Group != nil && *r.Group != "" || r.Kind != nil && *r.Kind != "Secret":
 			return &missing{"InvalidCertificateRef", at + " is no secret", "name a secret"}
+		case !IsName(secret.Namespace) || !IsName(secret.Name):
+			return &missing{"InvalidCertificateRef", fmt.Sprintf("%s: %q is the name of no secret", at, clip(secret.Namespace+"/"+secret.Name)), "correct it"}
 		case !t.granted("Gateway", g.Namespace, secret):
 			return &missing{"RefNotPermitted", fmt.Sprintf("%s names %s of another namespace, which no ReferenceGrant there permits", at, secret), "add a ReferenceGrant to namespace " + secret.Namespace}
 		case !t.hasSecret(secret.Namespace, secret.Name):

@@ -56,6 +56,11 @@ func (t *translator) certificates(in *ingress) {
 				Message: "names no secret, and port 443 is not served without a certificate",
 				Instead: "name a secret, or add the certificate to the listener in gateway.yaml",
 			})
+		case !IsName(entry.SecretName):
+			t.find(Finding{
+				Grade: Differs, Reason: "NoCertificate", Object: in.ref, Field: field,
+				Message: fmt.Sprintf("%q is the name of no secret", clip(entry.SecretName)), Instead: "correct it",
+			})
 		case !t.hasSecret(in.Namespace, entry.SecretName):
 			t.find(Finding{
 				Grade: Differs, Reason: "NoCertificate", Object: in.ref, Field: field,

@@ -101,12 +101,15 @@ type Report struct {
 	Unpushed   string // why nothing was pushed; "" if nothing is in the way
 }
 
-// Once makes one round, and a second one where that has to agree.
+// maxDoubts is how often Once looks again while the cluster lists something else each time.
+const maxDoubts = 3
+
+// Once makes one round, and another one where that has to agree.
 func (w *Watcher) Once(ctx context.Context) (Report, error) {
 	defer w.disconnect()
-	for {
+	for doubts := 0; ; doubts++ {
 		_, r, err := w.round(ctx)
-		if err != nil || !r.Guarded {
+		if err != nil || !r.Guarded || doubts == maxDoubts {
 			return r, err
 		}
 		if !pause(ctx, w.opts.Confirm) {
@@ -173,7 +176,7 @@ func (w *Watcher) round(ctx context.Context) (*snapshot, Report, error) {
 	w.look(ctx)
 	v := &verdicts{result: result, snapshot: s, wish: wish, outcome: outcome, told: w.opts.Destination != nil && w.known}
 	if v.told {
-		if v.carried, err = w.programs.carried(ctx, w.branch, w.published, wish, outcome); err != nil {
+		if v.carried, v.ofBranch, err = w.programs.carried(ctx, w.branch, w.published, wish, outcome); err != nil {
 			return nil, r, err
 		}
 		v.published = w.published

@@ -50,6 +50,9 @@ func fingerprint(o metav1.Object) string {
 // add files an object under its kind. Objects that are being deleted count as they are until they are gone.
 func (s *snapshot) add(r *resource, o *unstructured.Unstructured) error {
 	ref := kubernetes.Ref{Kind: r.kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+	if !kubernetes.IsName(ref.Name) || ref.Namespace != "" && !kubernetes.IsName(ref.Namespace) { // names become names of files
+		return fmt.Errorf("%.300q is the name of no object", ref.String())
+	}
 	if _, twice := s.versions[ref]; twice {
 		return nil // a page of a list that has moved on
 	}

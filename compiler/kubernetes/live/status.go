@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -34,13 +35,19 @@ type verdicts struct {
 	told      bool              // the destination has answered
 	published *Publication      // nil: nothing is
 	carried   func(string) bool // whether that holds a file
+	ofBranch  bool              // whether its commit is of the branch
+}
+
+// clip shortens what a message quotes.
+func clip(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strings.ToValidUTF8(s, "")
 }
 
 func condition(kind string, status metav1.ConditionStatus, reason, message string, generation int64) metav1.Condition {
-	if len(message) > maxMessage {
-		message = message[:maxMessage] + "..."
-	}
-	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: generation}
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: clip(message, maxMessage), ObservedGeneration: generation}
 }
 
 // programmedBy is the condition Programmed of an object whose routes are in one file.
@@ -72,7 +79,7 @@ func (v *verdicts) gatewayProgrammed(accepted bool, generation int64) metav1.Con
 	case v.outcome.failed[name] != "":
 		return condition(programmed, metav1.ConditionFalse, reasonNoCompile, v.outcome.failed[name], generation)
 	}
-	return v.whether(name, func() bool { return !ours || v.carried(name) }, generation)
+	return v.whether(name, func() bool { return !ours && v.ofBranch || ours && v.carried(name) }, generation)
 }
 
 // whether says whether something is published.

@@ -120,7 +120,7 @@ func TestProgrammed(t *testing.T) {
 	p := programs{digest: func(context.Context, string) (string, error) { return digest, nil }}
 	says := func(at *Publication, name string) metav1.Condition {
 		t.Helper()
-		carried, err := p.carried(t.Context(), r.branch, at, edited, second)
+		carried, _, err := p.carried(t.Context(), r.branch, at, edited, second)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,9 +24,10 @@ import (
 // Bounds on what is written back.
 const (
 	writeAttempts   = 5
-	maxErrors       = 3                // that a message quotes
-	maxEvents       = 20               // of one object in a round
-	maxEventsRound  = 500              // of all of them
+	maxErrors       = 3   // that a message quotes
+	maxEvents       = 20  // of one object in a round
+	maxEventsRound  = 500 // of all of them
+	tellTimeout     = 5 * time.Minute
 	eventsAgain     = 50 * time.Minute // the API server forgets an Event after an hour
 	maxEventMessage = 1000
 	component       = "gwctl-translate"
@@ -34,6 +35,8 @@ const (
 
 // tell writes status and Events, where they change. It goes on after an object that cannot be written.
 func (w *Watcher) tell(ctx context.Context, v *verdicts) error {
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
 	now := metav1.NewTime(w.opts.Now().Truncate(time.Second))
 	routes, customs := v.httpRoutes(w.opts.Translate.Gateway), v.customs()
 	var problems []error
@@ -327,17 +330,13 @@ func (c *cluster) event(ctx context.Context, of *unstructured.Unstructured, ref 
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
 	}
-	message := n.message
-	if len(message) > maxEventMessage {
-		message = message[:maxEventMessage] + "..."
-	}
 	e := &corev1.Event{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("%.200s.%s", ref.Name, key)},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: of.GetAPIVersion(), Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, UID: of.GetUID(), ResourceVersion: of.GetResourceVersion(),
 		},
-		Type: corev1.EventTypeWarning, Reason: n.reason, Message: message, Count: 1,
+		Type: corev1.EventTypeWarning, Reason: n.reason, Message: clip(n.message, maxEventMessage), Count: 1,
 		FirstTimestamp: now, LastTimestamp: now, Source: corev1.EventSource{Component: component}, ReportingController: kubernetes.ControllerName,
 	}
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(e)
