@@ -40,8 +40,11 @@ func TestMerge(t *testing.T) {
 		{"one that is not said any more", []metav1.Condition{yes, first}, []metav1.Condition{yes}, []metav1.Condition{yes}, true},
 		{"a later bundle", []metav1.Condition{first}, []metav1.Condition{c(programmed, "True", reasonProgrammed, "bundle 1.2 of commit def5678", 1, now)}, []metav1.Condition{first}, false},
 		{
-			"a bundle of another generation", []metav1.Condition{first}, []metav1.Condition{c(programmed, "True", reasonProgrammed, "bundle 1.2 of commit def5678", 2, now)},
-			[]metav1.Condition{c(programmed, "True", reasonProgrammed, "bundle 1.2 of commit def5678", 2, then)}, true,
+			"a bundle of another generation",
+			[]metav1.Condition{first},
+			[]metav1.Condition{c(programmed, "True", reasonProgrammed, "bundle 1.2 of commit def5678", 2, now)},
+			[]metav1.Condition{c(programmed, "True", reasonProgrammed, "bundle 1.2 of commit def5678", 2, then)},
+			true,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
