@@ -3,7 +3,9 @@ package kubernetes
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,8 +59,7 @@ func ParseRoute(meta *metav1.ObjectMeta, spec []byte) (*CustomRoute, []diag.Diag
 	return r, nil
 }
 
-// withoutService takes spec.service, the field that the config language does not have, off a spec. It stands for a target: one is put
-// in its place.
+// withoutService takes spec.service, the field that the config language does not have, off a spec, and puts a target in its place.
 func (r *CustomRoute) withoutService(n *schema.Node, diags *diag.List) *schema.Node {
 	f := n.Field("service")
 	if f == nil {
@@ -66,41 +67,34 @@ func (r *CustomRoute) withoutService(n *schema.Node, diags *diag.List) *schema.N
 	}
 	out := *n
 	out.Fields = slices.DeleteFunc(slices.Clone(n.Fields), func(f schema.Field) bool { return f.Name == "service" })
-	wrong := func(path, format string, args ...any) *schema.Node {
-		diags.Errorf("GW2101", f.Pos, path, path+" "+format, args...)
+	wrong := func(path, message string) { diags.Errorf("GW2101", f.Pos, path, "%s %s", path, message) }
+	if n.Field("target") != nil {
+		wrong("spec.service", "is there, and spec.target too; must be one of them")
 		return &out
 	}
-	if n.Field("target") != nil {
-		return wrong("spec.service", "is there, and spec.target too; must be one of them")
-	}
 	out.Fields = append(out.Fields, schema.Field{Name: "target", Pos: f.Pos, Value: targetNode("service")})
-	if f.Value.Kind != schema.Map {
-		return wrong("spec.service", "is %s, must be a map of name and port", f.Value.Kind)
+	var service struct {
+		Name string  `json:"name"`
+		Port v1.Port `json:"port"`
 	}
-	to := backend{namespace: r.Namespace}
-	for _, field := range f.Value.Fields {
-		switch v := field.Value; {
-		case field.Name == "name" && v.Kind == schema.String && serviceForm.MatchString(v.Str):
-			to.service = v.Str
-		case field.Name == "name":
-			return wrong("spec.service.name", "must be the name of a service of the namespace")
-		case field.Name == "port" && v.Kind == schema.Int && v.Int >= 1 && v.Int <= 65535:
-			to.portNumber = int32(v.Int)
-		case field.Name == "port" && v.Kind == schema.String && serviceForm.MatchString(v.Str):
-			to.portName = v.Str
-		case field.Name == "port":
-			return wrong("spec.service.port", "must be the number or the name of a port")
-		default:
-			diags.Errorf("GW2031", field.Pos, "spec.service."+field.Name, "unknown field %q", field.Name)
-			return &out
-		}
+	v1.Decode(f.Value, "spec.service", &service, diags)
+	number, err := strconv.ParseUint(string(service.Port), 10, 16)
+	switch {
+	case diags.HasErrors():
+	case !serviceForm.MatchString(service.Name):
+		wrong("spec.service.name", "must be the name of a service of the namespace")
+	case err == nil && number > 0:
+		r.service = &backend{namespace: r.Namespace, service: service.Name, portNumber: int32(number)}
+	case err != nil && portForm.MatchString(string(service.Port)):
+		r.service = &backend{namespace: r.Namespace, service: service.Name, portName: string(service.Port)}
+	default:
+		wrong("spec.service.port", "must be the number or the name of a port")
 	}
-	if to.service == "" || to.port() == "0" {
-		return wrong("spec.service", "must have a name and a port")
-	}
-	r.service = &to
 	return &out
 }
+
+// portForm is the name of a port, of which at least one character is a letter.
+var portForm = regexp.MustCompile(`^[a-z0-9-]{0,14}[a-z][a-z0-9-]{0,14}$`)
 
 // id is the id of the route. Those of Ingresses and HTTPRoutes end in another way.
 func (r *CustomRoute) id() string { return identifier(r.Namespace, r.Name, "route") }

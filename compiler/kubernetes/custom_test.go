@@ -134,8 +134,8 @@ func TestParseRoute(t *testing.T) {
 		{"a secret", `{"matcher": {"path": "/a", "headers": {"authorization": "hunter2hunter2"}}, "target": {"type": "http", "url": "http://x"}}`, "spec.matcher.headers.authorization", "authorization looks like a secret, which must not stand in the repository"},
 		{"a target and a service", `{"matcher": {"path": "/a"}, "target": {"type": "http", "url": "http://x"}, "service": {"name": "a", "port": 80}}`, "spec.service", "spec.service is there, and spec.target too; must be one of them"},
 		{"a service of elsewhere", `{"matcher": {"path": "/a"}, "service": {"name": "a.pay", "port": 80}}`, "spec.service.name", "spec.service.name must be the name of a service of the namespace"},
-		{"a namespace of the service", `{"matcher": {"path": "/a"}, "service": {"name": "a", "namespace": "pay", "port": 80}}`, "spec.service.namespace", `unknown field "namespace"`},
-		{"no port", `{"matcher": {"path": "/a"}, "service": {"name": "a"}}`, "spec.service", "spec.service must have a name and a port"},
+		{"a namespace of the service", `{"matcher": {"path": "/a"}, "service": {"name": "a", "namespace": "pay", "port": 80}}`, "spec.service.namespace", `unknown field "namespace" in service`},
+		{"no port", `{"matcher": {"path": "/a"}, "service": {"name": "a"}}`, "spec.service.port", "spec.service.port must be the number or the name of a port"},
 		{"a port that is none", `{"matcher": {"path": "/a"}, "service": {"name": "a", "port": 70000}}`, "spec.service.port", "spec.service.port must be the number or the name of a port"},
 		{"no JSON", `{`, "", ""},
 	} {

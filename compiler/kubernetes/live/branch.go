@@ -167,7 +167,7 @@ func (b *branch) compiled(ctx context.Context, head gitclone.Head, w *wish, o *o
 		if len(v.Mistakes) == 0 && v.Text == "" {
 			return draft, nil
 		}
-		if !o.blame(v.Mistakes) && !o.spare(v.first()) {
+		if !o.blame(v.Mistakes) && !o.spareUpstreams(v.first()) && !o.spareRoutes(v.first()) {
 			o.invalid = true
 			o.unpushed = "the repository does not compile with it: " + v.first()
 			return nil, nil
@@ -196,12 +196,24 @@ func (o *outcome) blame(mistakes []Mistake) (found bool) {
 	return found
 }
 
-// spare leaves upstreams where they are that no route of ours needs any more: other people's files may still say something about them,
-// and that must not keep a route alive whose object is gone.
-func (o *outcome) spare(mistake string) (found bool) {
+// spareUpstreams leaves upstreams where they are that no route of ours needs any more: other people's files may still say something about
+// them, and that must not keep a route alive whose object is gone.
+func (o *outcome) spareUpstreams(mistake string) (found bool) {
 	for f, data := range o.wish.edits {
 		if data == nil && !isRoutes(f) {
 			o.kept[f], found = "the repository does not compile without it: "+mistake, true
+			delete(o.wish.edits, f)
+		}
+	}
+	return found
+}
+
+// spareRoutes is the same for routes of objects that are gone, such as one that a patch of an environment still names: it must not stop
+// what others change.
+func (o *outcome) spareRoutes(mistake string) (found bool) {
+	for f, data := range o.wish.edits {
+		if data == nil {
+			o.failed[f], found = "its object is gone, and the repository does not compile without it: "+mistake, true
 			delete(o.wish.edits, f)
 		}
 	}

@@ -209,6 +209,24 @@ func TestSparedUpstream(t *testing.T) {
 	}
 }
 
+// TestSparedRoute goes on with what others change where people patch a route whose object is gone.
+func TestSparedRoute(t *testing.T) {
+	r := newRig(t, nil)
+	r.brings(r.wish(route("a", "/a") + route("b", "/b")))
+	r.commits(map[string]string{"site/environments/prod/p.yaml": apiVersion + "routes: [{ id: shop.a.rule-0-0, policy: { timeout: 5s } }]\n"})
+	o := r.brings(r.wish(route("b", "/new") + route("c", "/c")))
+	r.holds("environments/prod/p.yaml", "routes/shop/a.yaml", "routes/shop/b.yaml", "routes/shop/c.yaml", "upstreams/shop/web.yaml")
+	if got := o.failed["routes/shop/a.yaml"]; o.commit == "" || !strings.HasPrefix(got, "its object is gone, and the repository does not compile without it: environments/prod/p.yaml:") {
+		t.Errorf("%q, %+v", got, o)
+	}
+	if got := r.git("show", "main:site/routes/shop/b.yaml"); !strings.Contains(got, "/new/*") {
+		t.Errorf("what others change:\n%s", got)
+	}
+	r.commits(map[string]string{"site/environments/prod/p.yaml": ""})
+	r.brings(r.wish(route("b", "/new") + route("c", "/c")))
+	r.holds("routes/shop/b.yaml", "routes/shop/c.yaml", "upstreams/shop/web.yaml")
+}
+
 // TestHeld leaves the file of an object that cannot be read as it is.
 func TestHeld(t *testing.T) {
 	r := newRig(t, nil)
