@@ -222,6 +222,9 @@ func (w *Watcher) report(r *kubernetes.Result, s *snapshot, o *outcome) {
 	for _, ref := range sortedRefs(s.held) {
 		say(slog.LevelError, "object cannot be read, and its file stays as it is", "object", ref.String(), "message", s.held[ref])
 	}
+	for _, ref := range sortedRefs(s.dropped) {
+		say(slog.LevelError, "object cannot be read, and grants nothing", "object", ref.String(), "message", s.dropped[ref])
+	}
 	for path, text := range o.failed {
 		say(slog.LevelError, "object does not compile, and its file stays as it is", "object", o.ownerOf(path), "file", path, "message", text)
 	}

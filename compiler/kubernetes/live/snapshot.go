@@ -23,6 +23,7 @@ type snapshot struct {
 	versions map[kubernetes.Ref]string // resourceVersions
 	raw      map[kubernetes.Ref]*unstructured.Unstructured
 	held     map[kubernetes.Ref]string // objects with rules that cannot be read, and why
+	dropped  map[kubernetes.Ref]string // grants that cannot be read, and why
 	parents  map[kubernetes.Ref][]gatewayv1.ParentReference
 	points   []point
 	seen     map[types.UID]string // fingerprints
@@ -32,7 +33,7 @@ type snapshot struct {
 func newSnapshot() *snapshot {
 	return &snapshot{
 		objects: &kubernetes.Objects{}, versions: map[kubernetes.Ref]string{}, raw: map[kubernetes.Ref]*unstructured.Unstructured{},
-		held: map[kubernetes.Ref]string{}, parents: map[kubernetes.Ref][]gatewayv1.ParentReference{},
+		held: map[kubernetes.Ref]string{}, dropped: map[kubernetes.Ref]string{}, parents: map[kubernetes.Ref][]gatewayv1.ParentReference{},
 		seen: map[types.UID]string{},
 	}
 }
@@ -71,15 +72,18 @@ func (s *snapshot) add(r *resource, o *unstructured.Unstructured) error {
 	case "Ingress":
 		return typed(s, ref, data, &in.Ingresses, mayHold)
 	case "IngressClass":
-		return typed(s, ref, data, &in.IngressClasses, strict)
+		return typed(s, ref, data, &in.IngressClasses, lenient)
 	case "GatewayClass":
+		if controller, _, _ := unstructured.NestedString(plain.Object, "spec", "controllerName"); controller != kubernetes.ControllerName {
+			return nil
+		}
 		return typed(s, ref, data, &in.GatewayClasses, strict)
 	case "Gateway":
 		return typed(s, ref, data, &in.Gateways, mayHold)
 	case "HTTPRoute":
 		return typed(s, ref, data, &in.HTTPRoutes, mayHold)
 	case "ReferenceGrant":
-		return typed(s, ref, data, &in.ReferenceGrants, strict)
+		return typed(s, ref, data, &in.ReferenceGrants, mayDrop)
 	case "Service":
 		return typed[corev1.Service](s, ref, data, &in.Services, lenient)
 	case "Namespace":
@@ -96,6 +100,7 @@ type strictness int
 const (
 	lenient strictness = iota // they play no part
 	mayHold                   // its file stays as it is
+	mayDrop                   // it grants nothing
 	strict                    // nothing can be translated
 )
 
@@ -113,6 +118,8 @@ func typed[T any](s *snapshot, ref kubernetes.Ref, data []byte, into *[]*T, how 
 		if route, ok := any(out).(*gatewayv1.HTTPRoute); ok {
 			s.parents[ref] = route.Spec.ParentRefs
 		}
+	case how == mayDrop:
+		s.dropped[ref] = err.Error()
 	default:
 		return fmt.Errorf("%s: %w", ref, err)
 	}

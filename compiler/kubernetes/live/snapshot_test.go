@@ -46,8 +46,9 @@ func TestUnknownFields(t *testing.T) {
 		{"Ingress", "spec: { ingressClassName: theirs, shield: high }", "", ""},
 		{"Ingress", "metadata: { annotations: { kubernetes.io/ingress.class: theirs } }\nspec: { shield: high }", "", ""},
 		{"Gateway", "spec: { shield: high }", "", ""}, // another one than infra/public
-		{"GatewayClass", "spec: { shield: high }", "", "GatewayClass shop/x: this version does not know its field spec.shield"},
-		{"ReferenceGrant", "spec: { shield: high }", "", "ReferenceGrant shop/x: this version does not know its field spec.shield"},
+		{"GatewayClass", "spec: { controllerName: gateway.suuupra.dev/gateway, shield: high }", "", "GatewayClass shop/x: this version does not know its field spec.shield"},
+		{"GatewayClass", "spec: { controllerName: example.com/other, shield: high }", "", ""},
+		{"IngressClass", "spec: { shield: high }", "", ""},
 		{"Service", "spec: { shield: high }", "", ""},
 		{"Namespace", "spec: { shield: high }", "", ""},
 		{"Route", "spec: { matcher: { path: /a }, target: { type: http, url: \"http://x\" }, shield: high }", `spec.shield: unknown field "shield" in route "shop.x.route"`, ""},
@@ -70,6 +71,19 @@ func TestUnknownFields(t *testing.T) {
 				t.Error("a spec that is a number is taken")
 			}
 		})
+	}
+}
+
+// TestUnreadGrant has a grant that cannot be read grant nothing.
+func TestUnreadGrant(t *testing.T) {
+	for spec, grants := range map[string]int{"{ from: [], to: [], shield: high }": 0, "{ from: [], to: [] }": 1} {
+		s := newSnapshot()
+		if err := added(t, s, "ReferenceGrant", "spec: "+spec); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.objects.ReferenceGrants) != grants || len(s.dropped) != 1-grants {
+			t.Errorf("%s: granted %v, dropped %v", spec, s.objects.ReferenceGrants, s.dropped)
+		}
 	}
 }
 
