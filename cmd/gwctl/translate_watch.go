@@ -245,6 +245,8 @@ func onceCode(cmd *cobra.Command, r live.Report, err error) error {
 		fmt.Fprintf(cmd.OutOrStdout(), "pushed %s\n", r.Commit)
 	}
 	switch {
+	case r.Unread != nil:
+		return r.Unread
 	case r.Invalid:
 		return &silentError{exitInvalid} // the log has said why
 	case r.Unpushed != "":

@@ -99,6 +99,7 @@ type Report struct {
 	Invalid    bool   // something does not compile, and was not pushed
 	Guarded    bool   // most routes would go, and the next round has to agree
 	Unpushed   string // why nothing was pushed; "" if nothing is in the way
+	Unread     error  // why it is not known what is published; nil if it is, or nobody asked
 }
 
 // maxDoubts is how often Once looks again while the cluster lists something else each time.
@@ -173,7 +174,7 @@ func (w *Watcher) round(ctx context.Context) (*snapshot, Report, error) {
 		Incomplete: !result.IsComplete() || len(outcome.keptWanted())+len(s.held) > 0,
 	}
 	w.report(result, s, outcome)
-	w.look(ctx)
+	r.Unread = w.look(ctx)
 	v := &verdicts{result: result, snapshot: s, wish: wish, outcome: outcome, told: w.opts.Destination != nil && w.known}
 	if v.told {
 		if v.carried, v.ofBranch, err = w.programs.carried(ctx, w.branch, w.published, wish, outcome); err != nil {
@@ -188,18 +189,17 @@ func (w *Watcher) round(ctx context.Context) (*snapshot, Report, error) {
 }
 
 // look reads what is published. While the destination is away, what was seen last is taken to be there still: gateways do the same.
-func (w *Watcher) look(ctx context.Context) {
+func (w *Watcher) look(ctx context.Context) error {
 	if w.opts.Destination == nil {
-		return
+		return nil
 	}
 	p, err := w.opts.Destination.Look(ctx)
 	if err != nil {
-		if ctx.Err() == nil {
-			w.opts.Log.Warn("the destination could not be read", "error", err.Error())
-		}
-		return
+		w.opts.Log.Warn("the destination could not be read", "error", err.Error())
+		return fmt.Errorf("read the destination: %w", err)
 	}
 	w.published, w.known = p, true
+	return nil
 }
 
 // report logs what is new about a translation: what could not be said, and what was not pushed.
