@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 BENCH    ?= full
 TOOL     := go tool -modfile=tools/go.mod
 # Where goroutines share state. The compiler is left out: it shares nothing but its worker pool, which its own tests race.
-RACE     := ./runtime/... ./compiler/publisher ./internal/audit/... ./internal/depot/... ./internal/e2e ./internal/gitwatch ./internal/testkit/... ./internal/webhook
+RACE     := ./runtime/... ./compiler/kubernetes/live ./compiler/publisher ./internal/audit/... ./internal/depot/... ./internal/e2e ./internal/gitwatch ./internal/testkit/... ./internal/webhook
 REPORT   := go run ./internal/testreport
 
 .PHONY: help
