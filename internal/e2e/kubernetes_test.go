@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/suuupra/gateway/compiler/publisher"
 	"github.com/suuupra/gateway/internal/testkit"
 	"github.com/suuupra/gateway/internal/testkit/apiserver"
 )
@@ -426,11 +427,14 @@ func TestKubernetesLive(t *testing.T) {
 		testkit.Eventually(t, "the upstream goes too", func() bool { return !c.has("upstreams/shop/web.yaml") })
 	})
 
-	versions := c.versions()
 	if code := live.Stop(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
+	c.repo.Git("pull", "--quiet", "--ff-only", "origin", "main")
+	server.reaches(publisher.Published, c.repo.Head())
 	c.exits(3, append(c.followArgs(to, args...), "--once")...) // pay/alone does not compile
+	versions := c.versions()
+	c.exits(3, append(c.followArgs(to, args...), "--once")...)
 	if now := c.versions(); now != versions {
 		t.Errorf("a round without a change writes:\n%s\nwas\n%s", now, versions)
 	}
