@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 BENCH    ?= full
 TOOL     := go tool -modfile=tools/go.mod
 # Where goroutines share state. The compiler is left out: it shares nothing but its worker pool, which its own tests race.
-RACE     := ./runtime/... ./compiler/publisher ./internal/audit/... ./internal/depot/... ./internal/e2e ./internal/gitwatch ./internal/testkit/... ./internal/webhook
+RACE     := ./runtime/... ./compiler/kubernetes/live ./compiler/publisher ./internal/audit/... ./internal/depot/... ./internal/e2e ./internal/gitwatch ./internal/testkit/... ./internal/webhook
 REPORT   := go run ./internal/testreport
 
 .PHONY: help
@@ -60,9 +60,9 @@ loop: ## go once through the whole GitOps loop under load; RECORD=1 puts the tra
 	@go test -count=1 -v -timeout 20m -run '^TestLoop$$' ./internal/e2e $(if $(RECORD),-args -record ../../docs/loop.md)
 
 .PHONY: kubernetes
-kubernetes: ## run discovery against a real kube-apiserver, built from source once, and etcd
+kubernetes: ## run discovery and the live source against a real kube-apiserver, built from source once, and etcd
 	@command -v etcd >/dev/null || .ci/programs etcd-server
-	@go test -count=1 -v -timeout 60m -tags kubernetes -run TestAPIServer ./runtime/discovery/kubernetes
+	@go test -count=1 -v -timeout 60m -tags kubernetes -run 'TestAPIServer|TestKubernetesLive' ./runtime/discovery/kubernetes ./internal/e2e
 
 .PHONY: check
 check: ## what CI runs: lint, nothing generated is stale, race, test

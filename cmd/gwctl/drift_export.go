@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -59,11 +60,11 @@ func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	store, folder := repo.Git()
-	var files []gitcommit.File
+	files := map[string][]byte{}
 	patches := map[string][]byte{}
 	for i := range list {
 		name := "overlay-" + list[i].ID + ".yaml"
-		files = append(files, gitcommit.File{Path: path.Join(folder, "environments", m.Environment, name), Data: []byte(list[i].Patch)})
+		files[path.Join(folder, "environments", m.Environment, name)] = []byte(list[i].Patch)
 		patches[name] = []byte(list[i].Patch)
 	}
 	commit, err := gitcommit.Add(store, m.Source.Commit, files, message(m, list), time.Now())
@@ -85,8 +86,8 @@ func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", f.branch, commit)
-	for i := range files {
-		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s holds overlay %s\n", files[i].Path, list[i].ID)
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s is new\n", file)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: it compiles to what runs; look at it with git show %s, and push it for review\n", f.branch)
 	return nil

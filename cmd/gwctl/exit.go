@@ -105,7 +105,8 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 func noEmptyFlags(cmd *cobra.Command) error {
 	var err error
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
+		empty := f.Value.Type() == "string" && f.Value.String() == "" || f.Value.Type() == "stringSlice" && f.Value.String() == "[]"
+		if empty && err == nil {
 			err = usagef("--%s is empty; is a variable not set?", f.Name)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/suuupra/gateway/cmd/internal/bounded"
 	"github.com/suuupra/gateway/cmd/internal/toolchain"
@@ -67,7 +68,7 @@ func readCompiled(path string) (*bundle.Bundle, error) {
 	return v.Bundle, nil
 }
 
-// compileHere compiles one environment of a commit, and leaves the bundle where it was asked to.
+// compileHere compiles one environment of a commit, and leaves the bundle where it was asked to; or all of them, for their mistakes.
 func compileHere(ctx context.Context, req compilechild.Request) (compilechild.Response, error) {
 	if err := limitProcessor(ctx); err != nil {
 		return compilechild.Response{}, fmt.Errorf("limit the processor time: %w", err)
@@ -79,6 +80,9 @@ func compileHere(ctx context.Context, req compilechild.Request) (compilechild.Re
 	unit, err := toolchain.New(toolchain.Options{}).Open(ctx, tree)
 	if err != nil {
 		return compilechild.Response{}, err
+	}
+	if req.Every {
+		return mistakesOf(unit.Validate(""), len(tree.Files))
 	}
 	out := unit.Compile(req.Environment)
 	if out.Diags.HasErrors() {
@@ -100,6 +104,9 @@ func compileHere(ctx context.Context, req compilechild.Request) (compilechild.Re
 		return resp, err
 	}
 	resp.ContentDigest = string(b.Manifest.ContentDigest)
+	if req.Out == "" {
+		return resp, nil
+	}
 	return resp, os.WriteFile(req.Out, data, 0o600)
 }
 
@@ -109,6 +116,36 @@ func refusedBy(diags []diag.Diagnostic, files int) (compilechild.Response, error
 	var text bytes.Buffer
 	err := diag.Text(&text, report)
 	return compilechild.Response{Diagnostics: report.Errors(), Text: text.String()}, err
+}
+
+// mistakesOf are the errors that stop a commit, by the files that take part in them.
+func mistakesOf(diags []diag.Diagnostic, files int) (compilechild.Response, error) {
+	errs := slices.DeleteFunc(diags, func(d diag.Diagnostic) bool { return d.Severity != diag.Error })
+	if len(errs) == 0 {
+		return compilechild.Response{}, nil
+	}
+	resp, err := refusedBy(errs, files)
+	for _, d := range errs[:min(len(errs), compilechild.MaxMistakes)] {
+		m := compilechild.Mistake{Text: fmt.Sprintf("%s: %s: %.1000s", d.Pos, d.Code, d.Message)}
+		if d.Hint != "" {
+			m.Text += fmt.Sprintf(" (%.300s)", d.Hint)
+		}
+		for _, pos := range append([]diag.Pos{d.Pos}, positions(d.Notes)...) {
+			if pos.IsValid() && !slices.Contains(m.Files, pos.File) {
+				m.Files = append(m.Files, pos.File)
+			}
+		}
+		resp.Mistakes = append(resp.Mistakes, m)
+	}
+	return resp, err
+}
+
+func positions(notes []diag.Note) []diag.Pos {
+	var out []diag.Pos
+	for _, n := range notes[:min(len(notes), 8)] {
+		out = append(out, n.Pos)
+	}
+	return out
 }
 
 // testHere runs the request tests against what was compiled. Tests that fail, or are malformed, are diagnostics.

@@ -20,9 +20,11 @@ import (
 )
 
 type translateFlags struct {
+	name        string
 	opts        kubernetes.Options
 	out, report string
 	force       bool
+	live        liveFlags
 }
 
 func newTranslate() *cobra.Command {
@@ -30,19 +32,20 @@ func newTranslate() *cobra.Command {
 		Use: "translate", Short: "Bring the configuration of other gateways into a config repository",
 	}
 	cmd.AddCommand(newTranslateKubernetes("ingress", "Translate Ingress objects, with the annotations of ingress-nginx"),
-		newTranslateKubernetes("gateway-api", "Translate Gateway API objects: Gateway and HTTPRoute"))
+		newTranslateKubernetes("gateway-api", "Translate Gateway API objects: Gateway and HTTPRoute"),
+		newTranslateKubernetes("route", "Translate Routes of gateway.suuupra.dev, the custom resource of this gateway"))
 	return cmd
 }
 
 func newTranslateKubernetes(name, short string) *cobra.Command {
-	var f translateFlags
+	f := translateFlags{name: name}
 	own := map[string]string{
-		"ingress":     "[--ingress-class NAME]",
-		"gateway-api": "[--gateway NS/NAME]",
+		"ingress":     " [--ingress-class NAME]",
+		"gateway-api": " [--gateway NS/NAME]",
 	}[name]
 	cmd := &cobra.Command{
-		Use:   name + " FILE|DIR... " + own + " [--namespace NS] [--out DIR [--force]] [--report text|json]",
-		Short: short, Args: cobra.MinimumNArgs(1),
+		Use:   name + " FILE|DIR... " + strings.TrimSpace(own+" [--namespace NS] [--out DIR [--force]] [--report text|json] | --watch|--once --repo URL[#BRANCH] [--to DEST --env E --trust trust.json]"),
+		Short: short,
 		Long: short + `.
 
 It reads Kubernetes manifests (YAML with any number of documents and lists, or JSON; a folder means the .yaml, .yml and .json files
@@ -53,24 +56,34 @@ translate wrote them and nobody changed them since, unless --force.
 The report on standard error, or with --out on standard output, says which rule became which route, and names everything that could
 not be said, with a reason and what to do instead: nothing is dropped silently. A rule of which any part cannot be said is left out
 whole; where a more general route would take its requests, a route that refuses everybody stands in its place. docs/kubernetes.md has
-the tables. Exit code 0 means that everything was said, 2 that something was not.`,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.do(cmd, name, args) },
+the tables. Exit code 0 means that everything was said, 2 that something was not.
+
+` + liveHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.live.watch || f.live.once {
+				return f.follow(cmd, args)
+			}
+			return f.do(cmd, args)
+		},
 	}
-	if name == "ingress" {
-		cmd.Flags().StringVar(&f.opts.IngressClass, "ingress-class", "", "only Ingresses of this class; needed if there are several")
-	} else {
-		cmd.Flags().StringVar(&f.opts.Gateway, "gateway", "", "the Gateway to translate, as namespace/name; needed if there are several")
+	switch name {
+	case "ingress":
+		cmd.Flags().StringVar(&f.opts.IngressClass, "ingress-class", "", "only Ingresses of this class; needed if there are several, and with --watch")
+	case "gateway-api":
+		cmd.Flags().StringVar(&f.opts.Gateway, "gateway", "", "the Gateway to translate, as namespace/name; needed if there are several, and with --watch")
 	}
-	cmd.Flags().StringVar(&f.opts.Namespace, "namespace", "", "only rules of this namespace")
+	cmd.Flags().StringSliceVar(&f.opts.Namespaces, "namespace", nil, "only rules of this namespace; may be repeated")
 	cmd.Flags().StringVar(&f.opts.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	cmd.Flags().StringVar(&f.out, "out", "", "folder of a config repository to write to")
 	cmd.Flags().BoolVar(&f.force, "force", false, "with --out: replace files that translate did not write, too")
 	cmd.Flags().StringVar(&f.report, "report", "text", "form of the report: text or json")
+	f.live.register(cmd, name)
 	return cmd
 }
 
 var (
 	gatewayName = regexp.MustCompile(`^[a-z0-9.-]+/[a-z0-9.-]+$`)
+	dnsLabel    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	domainName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 )
 
@@ -82,15 +95,23 @@ func (f *translateFlags) usage() error {
 		return usagef("--force goes with --out")
 	case f.opts.Gateway != "" && !gatewayName.MatchString(f.opts.Gateway):
 		return usagef("--gateway is %q, must be namespace/name", f.opts.Gateway)
+	case slices.ContainsFunc(f.opts.Namespaces, func(ns string) bool { return !dnsLabel.MatchString(ns) }):
+		return usagef("--namespace is %q, must be the name of a namespace", strings.Join(f.opts.Namespaces, ","))
 	case !domainName.MatchString(f.opts.ClusterDomain):
 		return usagef("--cluster-domain is %q, must be a DNS name", f.opts.ClusterDomain)
 	}
 	return nil
 }
 
-func (f *translateFlags) do(cmd *cobra.Command, name string, args []string) error {
+func (f *translateFlags) do(cmd *cobra.Command, args []string) error {
 	if err := f.usage(); err != nil {
 		return err
+	}
+	if len(args) == 0 {
+		return usagef("got 0 arguments, usage: %s; or give --watch to follow a cluster", cmd.UseLine())
+	}
+	if name := f.live.changed(cmd); name != "" {
+		return usagef("--%s goes with --watch or --once", name)
 	}
 	files, err := readManifests(cmd.InOrStdin(), args)
 	if err != nil {
@@ -101,13 +122,7 @@ func (f *translateFlags) do(cmd *cobra.Command, name string, args []string) erro
 	if diags.HasErrors() {
 		return refuseManifests(cmd, files, diags.Sorted())
 	}
-	if name == "ingress" {
-		f.leave(cmd, len(objects.Gateways)+len(objects.HTTPRoutes), "Gateway API object", "gateway-api")
-		objects.GatewayClasses, objects.Gateways, objects.HTTPRoutes = nil, nil, nil
-	} else {
-		f.leave(cmd, len(objects.Ingresses), "Ingress object", "ingress")
-		objects.Ingresses, objects.IngressClasses = nil, nil
-	}
+	f.choose(cmd, objects)
 	result := kubernetes.Translate(objects, f.opts)
 	if err := f.write(cmd, result); err != nil {
 		return err
@@ -130,6 +145,22 @@ func (f *translateFlags) do(cmd *cobra.Command, name string, args []string) erro
 		fmt.Fprintln(cmd.ErrOrStderr(), "gwctl: not everything could be said; see the report")
 	}
 	return &silentError{exitDifferences}
+}
+
+// choose keeps to the objects of this command.
+func (f *translateFlags) choose(cmd *cobra.Command, o *kubernetes.Objects) {
+	if f.name != "ingress" {
+		f.leave(cmd, len(o.Ingresses), "Ingress object", "ingress")
+		o.Ingresses, o.IngressClasses = nil, nil
+	}
+	if f.name != "gateway-api" {
+		f.leave(cmd, len(o.Gateways)+len(o.HTTPRoutes), "Gateway API object", "gateway-api")
+		o.GatewayClasses, o.Gateways, o.HTTPRoutes = nil, nil, nil
+	}
+	if f.name != "route" {
+		f.leave(cmd, len(o.Routes), "Route", "route")
+		o.Routes = nil
+	}
 }
 
 // leave says that objects are the business of the other command.
@@ -228,7 +259,7 @@ func (f *translateFlags) write(cmd *cobra.Command, r *kubernetes.Result) error {
 	encoded := make([][]byte, len(r.Files))
 	for i := range r.Files {
 		var err error
-		if encoded[i], err = r.Files[i].Encode(); err != nil {
+		if encoded[i], err = r.Files[i].Encode(""); err != nil {
 			return err
 		}
 		if f.out == "" {

@@ -41,7 +41,7 @@ func body(t *testing.T, r *kubernetes.Result) string {
 		if f.Path == "gateway.yaml" {
 			continue
 		}
-		data, err := f.Encode()
+		data, err := f.Encode("")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func FuzzAnnotations(f *testing.F) {
 		}
 		validates(t, r)
 		for _, file := range r.Files {
-			data, err := file.Encode()
+			data, err := file.Encode("")
 			if err != nil || !kubernetes.IsOwn(data) {
 				t.Error(fmt.Errorf("%s is not written as its own: %w", file.Path, err))
 			}

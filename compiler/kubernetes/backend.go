@@ -63,6 +63,9 @@ func (b backend) resolve(ing *networkingv1.IngressServiceBackend) backend {
 
 // discover says where the servers of a backend are found.
 func (t *translator) discover(of Ref, field string, b backend, tune *tuning) (*v1.Discovery, *missing) {
+	if !serviceForm.MatchString(b.service) || !serviceForm.MatchString(b.namespace) {
+		return nil, &missing{"BackendNotFound", fmt.Sprintf("%q is the name of no service", clip(b.namespace+"/"+b.service)), "correct it"}
+	}
 	s := t.services[b.namespace+"/"+b.service]
 	if s == nil && t.opts.Complete {
 		return nil, &missing{"BackendNotFound", fmt.Sprintf("there is no service %s/%s", b.namespace, b.service), "create it, or name another"}

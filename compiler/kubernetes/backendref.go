@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	v1 "github.com/suuupra/gateway/schema/v1"
@@ -78,6 +79,9 @@ func (t *translator) split(r *httpRoute, live []backend, weights []int64, field 
 		}
 		if one.scheme == "https" || i > 0 && one.protocol != u.Protocol {
 			return "", refuse(field, "UnsupportedProtocol", fmt.Sprintf("%s is spoken to in another way than http or the other services", b), "split the rule")
+		}
+		if s := t.services[b.namespace+"/"+b.service]; s != nil && s.Spec.ClusterIP == corev1.ClusterIPNone {
+			return "", refuse(field, "UnsupportedBackend", fmt.Sprintf("%s has no cluster address to split by", b), "give the service a cluster address, or split the rule")
 		}
 		u.Protocol = one.protocol
 		u.Targets = append(u.Targets, v1.Endpoint{

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,19 +35,16 @@ func (t *translator) chosen() []*networkingv1.Ingress {
 	standard := t.defaultClass()
 	classes := map[string]bool{}
 	for _, ing := range all {
-		if c := classOf(ing); c != "" && t.inNamespace(ing.Namespace) {
+		if c := cmp.Or(classOf(ing), standard); c != "" && t.inNamespace(ing.Namespace) {
 			classes[c] = true
 		}
 	}
 	var out []*networkingv1.Ingress
 	for _, ing := range all {
-		class, ref := classOf(ing), Ref{"Ingress", ing.Namespace, ing.Name}
-		if class == "" {
-			class = standard
-		}
+		class, ref := cmp.Or(classOf(ing), standard), Ref{"Ingress", ing.Namespace, ing.Name}
 		switch {
 		case !t.inNamespace(ing.Namespace):
-			t.find(Finding{Grade: Note, Reason: "NotChosen", Object: ref, Message: "is not in namespace " + t.opts.Namespace})
+			t.find(Finding{Grade: Note, Reason: "NotChosen", Object: ref, Message: t.notInNamespace()})
 		case t.opts.IngressClass != "" && class != t.opts.IngressClass:
 			t.find(Finding{
 				Grade: Note, Reason: "NotChosen", Object: ref,
@@ -75,7 +73,14 @@ func className(class string) string {
 }
 
 func (t *translator) inNamespace(namespace string) bool {
-	return t.opts.Namespace == "" || t.opts.Namespace == namespace
+	return len(t.opts.Namespaces) == 0 || slices.Contains(t.opts.Namespaces, namespace)
+}
+
+func (t *translator) notInNamespace() string {
+	if len(t.opts.Namespaces) == 1 {
+		return "is not in namespace " + t.opts.Namespaces[0]
+	}
+	return "is in none of the namespaces " + strings.Join(t.opts.Namespaces, ", ")
 }
 
 // checkClass reports what a class says that is not read, and a class that is not there.

@@ -43,36 +43,59 @@ func (t *translator) certificate(l *listener, of Ref, field, namespace, secret s
 	})
 }
 
+// hasSecret reports whether a secret is there, or may be.
+func (t *translator) hasSecret(namespace, name string) bool {
+	return !t.opts.Complete || t.opts.SecretsUnread || t.secrets[namespace+"/"+name]
+}
+
 // secretDir is the reference to the folder of a secret.
 func (t *translator) secretDir(namespace, secret string) string {
 	return "file:" + t.opts.CertificateDir + "/" + namespace + "/" + secret + "/"
 }
 
-// routeFile is the file of the routes of an object. File systems take names of 255 bytes, Kubernetes of 253 without an extension.
-func routeFile(of Ref) string { return "routes/" + of.Namespace + "/" + identifier(of.Name) + ".yaml" }
+// RouteFile is the file of the routes of an object. File systems take names of 255 bytes, Kubernetes of 253 without an extension.
+// A Route belongs to the tenant of its namespace; the other objects say where requests go for the whole gateway, and belong to the base.
+func RouteFile(of Ref) string {
+	if of.Kind == "Route" {
+		return "tenants/" + of.Namespace + "/routes/" + identifier(of.Name) + ".yaml"
+	}
+	return "routes/" + of.Namespace + "/" + identifier(of.Name) + ".yaml"
+}
 
 // files spreads the config over files: routes by the object they come from, upstreams by service, and the listeners.
-func (t *translator) files(kept []*candidate) []File {
-	all := map[string]*v1.File{}
-	file := func(path string) *v1.File {
+func (t *translator) files(kept []*candidate, customs []*custom) []File {
+	all := map[string]*File{}
+	file := func(path string) *File {
 		if all[path] == nil {
-			all[path] = &v1.File{APIVersion: apiVersion}
+			all[path] = &File{Path: path, Content: v1.File{APIVersion: apiVersion}}
 		}
 		return all[path]
 	}
 	for _, c := range kept {
-		f := file(routeFile(c.object))
-		f.Routes = append(f.Routes, c.route)
+		f := file(RouteFile(c.object))
+		f.Content.Routes = append(f.Content.Routes, c.route)
+	}
+	for _, c := range customs {
+		f := file(RouteFile(c.object))
+		f.Written = append(f.Written, c.written())
+		if c.upstream == nil {
+			continue
+		}
+		u := file("tenants/" + c.object.Namespace + "/upstreams/" + c.of.service.service + ".yaml")
+		if !slices.ContainsFunc(u.Content.Upstreams, func(o v1.Upstream) bool { return o.ID == c.upstream.ID }) {
+			u.Content.Upstreams = append(u.Content.Upstreams, *c.upstream)
+		}
 	}
 	for path, list := range t.used(kept) {
-		file(path).Upstreams = list
+		file(path).Content.Upstreams = list
 	}
 	if list := t.served(kept); len(list) > 0 {
-		file("gateway.yaml").Gateway = &v1.Gateway{Listeners: list}
+		file("gateway.yaml").Content.Gateway = &v1.Gateway{Listeners: list}
 	}
 	var out []File
 	for _, path := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, File{path, *all[path]})
+		slices.SortFunc(all[path].Content.Upstreams, func(a, b v1.Upstream) int { return cmp.Compare(a.ID, b.ID) })
+		out = append(out, *all[path])
 	}
 	return out
 }

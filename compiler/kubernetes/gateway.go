@@ -37,11 +37,15 @@ type point struct {
 // one for the inside would be served outside, so that one has to be chosen.
 func (t *translator) gateways() {
 	for _, c := range t.in.GatewayClasses {
-		t.gatewayClass(c)
+		if t.opts.Controller == "" || string(c.Spec.ControllerName) == t.opts.Controller {
+			t.gatewayClass(c)
+		}
 	}
 	for _, g := range sortedByAge(t.in.Gateways) {
 		ref := Ref{"Gateway", g.Namespace, g.Name}
 		switch name := g.Namespace + "/" + g.Name; {
+		case !t.controlled(g):
+			t.find(Finding{Grade: Note, Reason: "NotChosen", Object: ref, Message: fmt.Sprintf("is of class %q, which is not of controller %s", g.Spec.GatewayClassName, t.opts.Controller)})
 		case t.opts.Gateway != "" && t.opts.Gateway != name:
 			t.find(Finding{Grade: Note, Reason: "NotChosen", Object: ref, Message: "is not " + t.opts.Gateway})
 		case t.opts.Gateway == "" && len(t.in.Gateways) > 1:
@@ -53,6 +57,13 @@ func (t *translator) gateways() {
 			t.gateway(&gateway{Gateway: g, ref: ref})
 		}
 	}
+}
+
+// controlled reports whether a Gateway is of a class of the chosen controller.
+func (t *translator) controlled(g *gatewayv1.Gateway) bool {
+	return t.opts.Controller == "" || slices.ContainsFunc(t.in.GatewayClasses, func(c *gatewayv1.GatewayClass) bool {
+		return c.Name == string(g.Spec.GatewayClassName) && string(c.Spec.ControllerName) == t.opts.Controller
+	})
 }
 
 func (t *translator) gatewayClass(c *gatewayv1.GatewayClass) {
@@ -149,9 +160,11 @@ func (t *translator) pointTLS(g *gateway, p *point) *missing {
 		switch {
 		case r.Group != nil && *r.Group != "" || r.Kind != nil && *r.Kind != "Secret":
 			return &missing{"InvalidCertificateRef", at + " is no secret", "name a secret"}
+		case !IsName(secret.Namespace) || !IsName(secret.Name):
+			return &missing{"InvalidCertificateRef", fmt.Sprintf("%s: %q is the name of no secret", at, clip(secret.Namespace+"/"+secret.Name)), "correct it"}
 		case !t.granted("Gateway", g.Namespace, secret):
 			return &missing{"RefNotPermitted", fmt.Sprintf("%s names %s of another namespace, which no ReferenceGrant there permits", at, secret), "add a ReferenceGrant to namespace " + secret.Namespace}
-		case t.opts.Complete && !t.secrets[secret.Namespace+"/"+secret.Name]:
+		case !t.hasSecret(secret.Namespace, secret.Name):
 			return &missing{"InvalidCertificateRef", fmt.Sprintf("%s: there is no %s", at, secret), "create it, or name another"}
 		}
 		secrets = append(secrets, secret)

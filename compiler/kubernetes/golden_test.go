@@ -64,7 +64,7 @@ func open(t testing.TB, r *kubernetes.Result) *compiler.Unit {
 	t.Helper()
 	dir := t.TempDir()
 	for _, f := range r.Files {
-		data, err := f.Encode()
+		data, err := f.Encode("")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func golden(t *testing.T, path string, r *kubernetes.Result) {
 		}
 	}
 	for _, f := range r.Files {
-		data, err := f.Encode()
+		data, err := f.Encode("")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ func (t *translator) httpRoutes() {
 	for _, r := range sortedByAge(t.in.HTTPRoutes) {
 		ref := Ref{"HTTPRoute", r.Namespace, r.Name}
 		if !t.inNamespace(r.Namespace) {
-			t.find(Finding{Grade: Note, Reason: "NotChosen", Object: ref, Message: "is not in namespace " + t.opts.Namespace})
+			t.find(Finding{Grade: Note, Reason: "NotChosen", Object: ref, Message: t.notInNamespace()})
 			continue
 		}
 		t.httpRoute(&httpRoute{HTTPRoute: r, ref: ref, hosts: map[string][]int{}})
@@ -80,7 +80,8 @@ func (t *translator) attach(r *httpRoute, p *gatewayv1.ParentReference, field st
 	}
 	i := slices.IndexFunc(t.attached, func(g *gateway) bool { return g.ref == parent })
 	if i < 0 {
-		known := slices.ContainsFunc(t.in.Gateways, func(g *gatewayv1.Gateway) bool { return g.Namespace == parent.Namespace && g.Name == parent.Name })
+		other := t.opts.Controller != "" && t.opts.Gateway != parent.Namespace+"/"+parent.Name // it may be of another controller
+		known := other || slices.ContainsFunc(t.in.Gateways, func(g *gatewayv1.Gateway) bool { return g.Namespace == parent.Namespace && g.Name == parent.Name })
 		f.Reason, f.Message = "NotChosen", fmt.Sprintf("%s is not translated", parent)
 		switch {
 		case !known:

@@ -56,7 +56,12 @@ func (t *translator) certificates(in *ingress) {
 				Message: "names no secret, and port 443 is not served without a certificate",
 				Instead: "name a secret, or add the certificate to the listener in gateway.yaml",
 			})
-		case t.opts.Complete && !t.secrets[in.Namespace+"/"+entry.SecretName]:
+		case !IsName(entry.SecretName):
+			t.find(Finding{
+				Grade: Differs, Reason: "NoCertificate", Object: in.ref, Field: field,
+				Message: fmt.Sprintf("%q is the name of no secret", clip(entry.SecretName)), Instead: "correct it",
+			})
+		case !t.hasSecret(in.Namespace, entry.SecretName):
 			t.find(Finding{
 				Grade: Differs, Reason: "NoCertificate", Object: in.ref, Field: field,
 				Message: fmt.Sprintf("there is no secret %s/%s, and port 443 is not served without a certificate", in.Namespace, entry.SecretName), Instead: "create it, or name another",

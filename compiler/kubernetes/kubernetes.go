@@ -1,4 +1,4 @@
-// Package kubernetes translates Ingress and Gateway API objects into files of a config repository. Translate is a pure function of
+// Package kubernetes translates Ingress and Gateway API objects, and Routes of our own, into files of a config repository. Translate is a pure function of
 // typed objects, so that manifests on disk and objects watched in a cluster are translated by the same code; package manifest reads
 // the former.
 //
@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/suuupra/gateway/schema"
 	"github.com/suuupra/gateway/schema/diag"
 	v1 "github.com/suuupra/gateway/schema/v1"
 )
@@ -53,6 +54,7 @@ type Objects struct {
 	GatewayClasses  []*gatewayv1.GatewayClass
 	Gateways        []*gatewayv1.Gateway
 	HTTPRoutes      []*gatewayv1.HTTPRoute
+	Routes          []*CustomRoute
 	ReferenceGrants []*gatewayv1.ReferenceGrant
 	Services        []*corev1.Service
 	Namespaces      []*corev1.Namespace
@@ -72,12 +74,14 @@ type Unread struct {
 
 // Options are the settings of Translate. The zero value translates everything.
 type Options struct {
-	// Namespace, if set, keeps to the Ingresses and HTTPRoutes of one namespace.
-	Namespace string
+	// Namespaces, if there are any, keeps to the Ingresses, HTTPRoutes and Routes in them.
+	Namespaces []string
 	// IngressClass, if set, keeps to the Ingresses of one class. Ingresses without a class belong to it if it is the default class.
 	IngressClass string
 	// Gateway, if set, is the one Gateway (as namespace/name) whose listeners and routes are translated.
 	Gateway string
+	// Controller, if set, keeps to the Gateways of classes with this name of a controller.
+	Controller string
 	// ClusterDomain is the DNS domain of the cluster; "" is cluster.local.
 	ClusterDomain string
 	// CertificateDir is where the gateway's machine holds the secrets that certificates come from, as <dir>/<namespace>/<secret>/tls.crt
@@ -86,6 +90,9 @@ type Options struct {
 	// Complete says that the objects are all that the cluster has. Then a Service or Secret that is not there does not exist;
 	// otherwise it is taken to exist elsewhere, and the report says so.
 	Complete bool
+	// SecretsUnread says that Secrets are not among the objects, whatever Complete says: each is taken to exist. Who may list Secrets may
+	// read them, so that a live source does without.
+	SecretsUnread bool
 }
 
 // Result is a translation. Everything in it is sorted, so that the same objects give the same result in any order.
@@ -93,13 +100,14 @@ type Result struct {
 	Files    []File    // the config, by path
 	Routes   []Route   // what became of each rule, by object and field
 	Findings []Finding // what is to be known, and what could not be said
-	Status   []Status  // of Gateway API objects, for a live source to write back
+	Status   []Status  // of Routes and Gateway API objects, for a live source to write back
 }
 
 // File is one file of a config repository.
 type File struct {
 	Path    string // slash-separated, relative to the root of the repository
 	Content v1.File
+	Written []*schema.Node // routes that stay as people have written them; then Content has none
 }
 
 // Route says which rule became which route.
@@ -133,13 +141,19 @@ type Finding struct {
 	Instead string   `json:"instead,omitempty"` // what to do about it
 }
 
-// Status is the status of one Gateway API object, in the types of the API. Exactly one of the pointers is set. The times of
+// Status is the status of one Route or object of the Gateway API, in the types of the API. Exactly one of the pointers is set. The times of
 // transitions are for whoever writes it back.
 type Status struct {
 	Object       Ref                           `json:"object"`
 	GatewayClass *gatewayv1.GatewayClassStatus `json:"gatewayClass,omitempty"`
 	Gateway      *gatewayv1.GatewayStatus      `json:"gateway,omitempty"`
 	HTTPRoute    *gatewayv1.HTTPRouteStatus    `json:"httpRoute,omitempty"`
+	Route        *RouteStatus                  `json:"route,omitempty"`
+}
+
+// RouteStatus is the status of a Route.
+type RouteStatus struct {
+	Conditions []metav1.Condition `json:"conditions"`
 }
 
 // IsComplete reports whether everything was said.
@@ -157,8 +171,11 @@ func Translate(in *Objects, opts Options) *Result {
 	t.ingresses()
 	t.gateways()
 	t.httpRoutes()
+	t.customRoutes()
 	kept := t.settle()
-	return t.result(kept)
+	customs := t.settleCustoms(kept)
+	t.tellCustoms()
+	return t.result(kept, customs)
 }
 
 // translator collects what becomes of the objects.
@@ -170,6 +187,7 @@ type translator struct {
 	secrets    map[string]bool
 	upstreams  map[string]upstream // by id
 	candidates []*candidate
+	customs    []*custom
 	listeners  map[int]*listener // by port
 	attached   []*gateway
 	findings   []Finding
@@ -211,7 +229,7 @@ func (t *translator) find(f Finding) {
 var routingGroups = []string{
 	"gateway.networking.k8s.io", "gateway.networking.x-k8s.io", "networking.k8s.io", "extensions", "traefik.io", "traefik.containo.us",
 	"projectcontour.io", "networking.istio.io", "configuration.konghq.com", "gateway.envoyproxy.io", "getambassador.io", "k8s.nginx.org",
-	"cilium.io", "gateway.nginx.org", "zalando.org", "apisix.apache.org",
+	"cilium.io", "gateway.nginx.org", "zalando.org", "apisix.apache.org", RouteGroup,
 }
 
 // unread reports objects of kinds that are not translated, and counts those that have no part in routing.
@@ -221,7 +239,7 @@ func (t *translator) unread() {
 		if slices.Contains(routingGroups, u.Group) && u.Kind != "NetworkPolicy" {
 			t.find(Finding{
 				Grade: Omitted, Reason: "UnsupportedKind", Object: u.Ref, Message: fmt.Sprintf("%s of %s is not translated", u.Kind, u.Group),
-				Instead: "translated are Ingress, and GatewayClass, Gateway, HTTPRoute and ReferenceGrant of gateway.networking.k8s.io; write the rest by hand",
+				Instead: "translated are Ingress, GatewayClass, Gateway, HTTPRoute and ReferenceGrant of gateway.networking.k8s.io, and Route of gateway.suuupra.dev; write the rest by hand",
 			})
 			continue
 		}
@@ -235,11 +253,14 @@ func (t *translator) unread() {
 }
 
 // result writes down what was found.
-func (t *translator) result(kept []*candidate) *Result {
-	out := &Result{Files: t.files(kept), Findings: t.findings, Status: t.status}
+func (t *translator) result(kept []*candidate, customs []*custom) *Result {
+	out := &Result{Files: t.files(kept, customs), Findings: t.findings, Status: t.status}
+	for _, c := range customs {
+		kept = append(kept, &c.candidate)
+	}
 	for _, c := range kept {
 		out.Routes = append(out.Routes, Route{
-			Object: c.object, Pos: t.in.Places[c.object], Field: c.field, ID: c.route.ID, File: routeFile(c.object), Closed: c.refused,
+			Object: c.object, Pos: t.in.Places[c.object], Field: c.field, ID: c.route.ID, File: RouteFile(c.object), Closed: c.refused,
 		})
 	}
 	slices.SortFunc(out.Routes, func(a, b Route) int { return cmp.Or(a.Object.compare(b.Object), cmp.Compare(a.ID, b.ID)) })

@@ -80,13 +80,18 @@ func (t *translator) settle() []*candidate {
 		}
 	}
 	for _, c := range closed {
-		if slices.ContainsFunc(open, func(o *candidate) bool { return mayTakeOver(o, c) }) {
+		if t.customTakes(c) || slices.ContainsFunc(open, func(o *candidate) bool { return mayTakeOver(o, c) }) {
 			c.close()
 			open = append(open, c)
 		}
 	}
 	slices.SortFunc(open, func(a, b *candidate) int { return cmp.Compare(a.route.ID, b.route.ID) })
 	return open
+}
+
+// customTakes reports whether requests of a refused candidate could go to a Route.
+func (t *translator) customTakes(refused *candidate) bool {
+	return slices.ContainsFunc(t.customs, func(c *custom) bool { return c.gone == nil && mayTakeOver(&c.candidate, refused) })
 }
 
 // rank puts what stands for more than its rule behind the rules themselves.
@@ -117,7 +122,7 @@ func (t *translator) unique(all []*candidate) []*candidate {
 			})
 			continue
 		}
-		winner.ports = append(winner.ports, c.ports...)
+		winner.ports = slices.Concat(winner.ports, c.ports) // other candidates may share the array
 		t.find(Finding{
 			Grade: Note, Reason: "Shadowed", Object: c.object, Field: c.field,
 			Message: fmt.Sprintf("takes no request: %s (%s) comes first and asks for the same", winner.object, winner.field),

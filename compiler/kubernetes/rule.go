@@ -20,6 +20,9 @@ type refusal struct {
 	field string
 }
 
+// twice is a filter that the API server takes once in a rule: of two, one would be forgotten.
+const twice = "is there for the second time"
+
 func refuse(field, reason, message, instead string) *refusal {
 	return &refusal{missing{reason, message, instead}, field}
 }
@@ -149,11 +152,14 @@ func (s *ruleSettings) headers(f *gatewayv1.HTTPHeaderFilter, field string, requ
 	if s.policy.Headers == nil {
 		s.policy.Headers = &v1.HeaderTransforms{}
 	}
+	into := &s.policy.Headers.Response
 	if request {
-		s.policy.Headers.Request = edits
-	} else {
-		s.policy.Headers.Response = edits
+		into = &s.policy.Headers.Request
 	}
+	if *into != nil {
+		return refuse(field, "InvalidFilter", twice, "make one of the two")
+	}
+	*into = edits
 	return nil
 }
 
@@ -170,8 +176,11 @@ func headerValues(list []gatewayv1.HTTPHeader) map[string]string {
 }
 
 func (s *ruleSettings) rewrite(f *gatewayv1.HTTPURLRewriteFilter, field string) *refusal {
-	if f == nil {
+	switch {
+	case f == nil:
 		return refuse(field, "InvalidFilter", "is not there, although the filter's type is", "add it")
+	case s.path != nil || s.host != "":
+		return refuse(field, "InvalidFilter", twice, "make one of the two")
 	}
 	if f.Hostname != nil {
 		if s.host = string(*f.Hostname); !isHost(s.host) {
@@ -198,8 +207,11 @@ func (s *ruleSettings) rewrite(f *gatewayv1.HTTPURLRewriteFilter, field string) 
 }
 
 func (s *ruleSettings) cors(f *gatewayv1.HTTPCORSFilter, field string) *refusal {
-	if f == nil {
+	switch {
+	case f == nil:
 		return refuse(field, "InvalidFilter", "is not there, although the filter's type is", "add it")
+	case s.policy.Cors != nil:
+		return refuse(field, "InvalidFilter", twice, "make one of the two")
 	}
 	c := &v1.CORS{AllowCredentials: f.AllowCredentials != nil && *f.AllowCredentials, MaxAge: new(v1.Duration(5000))}
 	if f.MaxAge > 0 {

@@ -39,6 +39,8 @@ func conditionsOf(t *testing.T, r *kubernetes.Result, of string) string {
 		for _, l := range s.Gateway.Listeners {
 			out = append(out, fmt.Sprintf("%s(%d) %s", l.Name, l.AttachedRoutes, conditions(l.Conditions)))
 		}
+	case s.Route != nil:
+		out = append(out, conditions(s.Route.Conditions))
 	case s.GatewayClass != nil:
 		out = append(out, conditions(s.GatewayClass.Conditions))
 	}
@@ -156,11 +158,11 @@ func TestOwn(t *testing.T) {
 	f := kubernetes.File{Path: "routes/a/b.yaml", Content: v1.File{APIVersion: "gateway.suuupra.dev/v1", Routes: []v1.Route{{
 		ID: "1.0", Matcher: v1.Matcher{Path: "/*", Headers: map[string]string{"on": "off", "x": "1e3", "y": "~"}}, Target: v1.Target{Type: "http", URL: "http://a"},
 	}}}}
-	data, err := f.Encode()
+	data, err := f.Encode("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := f.Encode(); !bytes.Equal(data, again) || !kubernetes.IsOwn(data) {
+	if again, _ := f.Encode(""); !bytes.Equal(data, again) || !kubernetes.IsOwn(data) {
 		t.Errorf("the file is not its own:\n%s", data)
 	}
 	for i := range data {

@@ -22,11 +22,17 @@ const (
 )
 
 var (
-	headerForm = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]{1,128}$")
-	originForm = regexp.MustCompile(`^(\*|https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?)$`)
-	methodForm = regexp.MustCompile(`^[A-Z][A-Z0-9_-]{0,31}$`)
-	secretForm = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)$`)
+	headerForm  = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]{1,128}$")
+	originForm  = regexp.MustCompile(`^(\*|https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?)$`)
+	methodForm  = regexp.MustCompile(`^[A-Z][A-Z0-9_-]{0,31}$`)
+	nameForm    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	serviceForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	secretForm  = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)$`)
 )
+
+// IsName reports whether a text may be the name of an object. Names become parts of paths: of files in the repository, and of secrets
+// on the gateway's machine.
+func IsName(s string) bool { return len(s) <= 253 && nameForm.MatchString(s) }
 
 // isHost reports whether a text is the name of one host, without a port.
 func isHost(s string) bool {

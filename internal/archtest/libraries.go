@@ -14,7 +14,7 @@ type library struct {
 // may use each of them.
 var libraries = []library{
 	{path: "cuelang.org/go", in: []string{"compiler/cuerun/...", "schema/v1/internal/..."}, why: "evaluates CUE; it cannot bound its own cost, so it runs in a child process only"},
-	{path: "github.com/go-git/go-git/v5", in: []string{"compiler/load/...", "internal/depot", "internal/gitclone", "internal/gitcommit", "internal/gitwatch", "runtime/drift/..."}, why: "reads git repositories without a work tree or a git program"},
+	{path: "github.com/go-git/go-git/v5", in: []string{"compiler/load/...", "internal/depot", "internal/gitclone", "internal/gitcommit", "internal/gitsend", "internal/gitwatch", "runtime/drift/..."}, why: "reads git repositories without a work tree or a git program"},
 	{path: "github.com/go-git/go-billy/v5", in: []string{"compiler/load/...", "internal/gitclone", "runtime/drift/..."}, why: "the file system go-git looks for borrowed objects in"},
 	{path: "oras.land/oras-go/v2", in: []string{"internal/depot"}, single: true, why: "speaks to OCI registries, with their many kinds of login"},
 	{path: "github.com/opencontainers", in: []string{"internal/depot"}, why: "the types of the OCI image specification, which oras speaks"},
@@ -31,9 +31,9 @@ var libraries = []library{
 	{path: "github.com/cespare/xxhash/v2", in: []string{"runtime/upstream/balance"}, single: true, why: "a fast hash that is the same on every gateway and after every upgrade"},
 	{path: "github.com/miekg/dns", in: []string{"runtime/discovery/dns"}, single: true, why: "asks name servers with the TTL of the answer, which the standard library's resolver keeps to itself"},
 	{path: "github.com/hashicorp/consul/api", in: []string{"runtime/discovery/consul"}, single: true, why: "Consul's own client"},
-	{path: "k8s.io/api", in: []string{"compiler/kubernetes/...", "runtime/discovery/kubernetes"}, why: "the types of Kubernetes"},
-	{path: "k8s.io/apimachinery", in: []string{"compiler/kubernetes/...", "runtime/discovery/kubernetes"}, why: "what its types are made of"},
-	{path: "k8s.io/client-go", in: []string{"runtime/discovery/kubernetes"}, why: "Kubernetes' own client: credentials, lists, watches"},
+	{path: "k8s.io/api", in: []string{"compiler/kubernetes/...", "internal/testkit/apiserver", "runtime/discovery/kubernetes"}, why: "the types of Kubernetes"},
+	{path: "k8s.io/apimachinery", in: []string{"compiler/kubernetes/...", "internal/kubeclient", "internal/testkit/apiserver", "runtime/discovery/kubernetes"}, why: "what its types are made of"},
+	{path: "k8s.io/client-go", in: []string{"compiler/kubernetes/live", "internal/kubeclient", "internal/testkit/apiserver", "runtime/discovery/kubernetes"}, why: "Kubernetes' own client: credentials, lists, watches"},
 	{path: "sigs.k8s.io/gateway-api", in: []string{"compiler/kubernetes/..."}, why: "the types of the Gateway API"},
 	{path: "sigs.k8s.io/json", in: []string{"compiler/kubernetes/manifest"}, single: true, why: "decodes JSON as the API server does, and says where a field is unknown"},
 	{path: "github.com/hashicorp/golang-lru/v2", in: []string{"internal/webhook"}, single: true, why: "a map that forgets what was used least recently, for what strangers may fill"},

@@ -35,6 +35,8 @@ type Request struct {
 	Environment  string `json:"environment"`
 	Out          string `json:"out,omitempty"`  // file to leave the unsigned bundle in; empty: nobody wants more than the digest
 	Test         bool   `json:"test,omitempty"` // also run the request tests of the commit
+	// Every compiles the base and every environment, for their mistakes alone.
+	Every bool `json:"every,omitempty"`
 }
 
 // Response says what came of it. An empty digest without Error is a commit that does not compile; diagnostics beside a digest are
@@ -44,6 +46,17 @@ type Response struct {
 	Diagnostics   int    `json:"diagnostics"` // errors, or tests that fail
 	Text          string `json:"text"`        // the first of them, for people
 	Error         string `json:"error"`       // why it could not be tried
+	// Mistakes are the first of the errors, where Every was asked for.
+	Mistakes []Mistake `json:"mistakes,omitempty"`
+}
+
+// MaxMistakes is how many mistakes a response may list.
+const MaxMistakes = 200
+
+// Mistake is an error of a compiler with the files that take part in it, the one to mend first.
+type Mistake struct {
+	Files []string `json:"files"`
+	Text  string   `json:"text"` // one line
 }
 
 // order is what travels to the child.

@@ -44,6 +44,7 @@ func child(in io.Reader, out io.Writer, compile func(context.Context, Request) (
 		resp = Response{Error: clip(err.Error())}
 	}
 	resp.Text = clip(resp.Text)
+	resp.Mistakes = resp.Mistakes[:min(len(resp.Mistakes), MaxMistakes)]
 	data, err := json.Marshal(resp)
 	if err != nil {
 		return fmt.Errorf("response: %w", err)

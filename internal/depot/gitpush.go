@@ -1,24 +1,19 @@
 package depot
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
 
+	"github.com/suuupra/gateway/internal/gitsend"
 	"github.com/suuupra/gateway/schema/bundle"
 )
 
@@ -39,13 +34,6 @@ func (g *gitDepot) Put(_ context.Context, ref bundle.Ref, data []byte) error {
 	return nil
 }
 
-// errRefused is a push the server did not take, in its words.
-type errRefused struct{ status string }
-
-func (e *errRefused) Error() string {
-	return fmt.Sprintf("the server refused the push: %.200q", e.status)
-}
-
 // Commit pushes one commit. If the branch moved, but not this channel, it tries again on top of the new tip.
 func (g *gitDepot) Commit(ctx context.Context, c Commit) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -53,7 +41,7 @@ func (g *gitDepot) Commit(ctx context.Context, c Commit) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var last plumbing.Hash
-	var refused *errRefused
+	var refused *gitsend.Refused
 	for range commitAttempts {
 		tip, err := g.sync(ctx, "")
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -167,41 +155,14 @@ func (g *gitDepot) push(ctx context.Context, from, to plumbing.Hash, objects *me
 		return err
 	}
 	defer session.Close()
-	adv, err := session.AdvertisedReferencesContext(ctx)
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		return errors.New("the repository is empty and says nothing about itself: push a first commit to it")
+	p := gitsend.Push{Branch: g.branch, From: from, To: to, Objects: objects}
+	for id := range objects.Objects {
+		p.New = append(p.New, id)
 	}
-	if err != nil {
+	if err := p.Send(ctx, session); !errors.Is(err, gitsend.ErrMoved) {
 		return err
 	}
-	if adv.References[g.branch.String()] != from {
-		return ErrConflict
-	}
-	var ids []plumbing.Hash
-	for id := range objects.Objects {
-		ids = append(ids, id)
-	}
-	var pack bytes.Buffer
-	if _, err := packfile.NewEncoder(&pack, objects, false).Encode(ids, 0); err != nil {
-		return fmt.Errorf("write pack: %w", err)
-	}
-	req := packp.NewReferenceUpdateRequestFromCapabilities(adv.Capabilities)
-	req.Capabilities.Delete(capability.Sideband)
-	req.Capabilities.Delete(capability.Sideband64k)
-	if !adv.Capabilities.Supports(capability.ReportStatus) {
-		return errors.New("the server does not report whether a push succeeded")
-	}
-	req.Commands = []*packp.Command{{Name: g.branch, Old: from, New: to}}
-	req.Packfile = io.NopCloser(&pack)
-	report, err := session.ReceivePack(ctx, req)
-	if report != nil {
-		for _, s := range report.CommandStatuses {
-			if s.ReferenceName == g.branch && s.Status != "ok" {
-				return &errRefused{status: s.Status} // the server compares the old tip under its lock
-			}
-		}
-	}
-	return err
+	return ErrConflict
 }
 
 // folderTree is a tree being edited.

@@ -12,11 +12,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/suuupra/gateway/internal/gitwatch"
@@ -163,22 +161,8 @@ func (c *Clone) HasFolder(commit, folder string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read commit %s: %w", commit, err)
 	}
-	if folder == "" {
-		return true, nil
-	}
-	id := at.TreeHash
-	for name := range strings.SplitSeq(folder, "/") {
-		t, err := object.GetTree(s.objects, id)
-		if err != nil {
-			return false, fmt.Errorf("read tree %s: %w", id, err)
-		}
-		i := slices.IndexFunc(t.Entries, func(e object.TreeEntry) bool { return e.Name == name && e.Mode == filemode.Dir })
-		if i < 0 {
-			return false, nil
-		}
-		id = t.Entries[i].Hash
-	}
-	return true, nil
+	id, err := s.folder(at.TreeHash, folder)
+	return !id.IsZero() && err == nil, err
 }
 
 // ParseFolder checks the path of a folder inside a repository: "" and "." are its root.

@@ -20,6 +20,9 @@ import (
 // maxPacks is how many fetches a clone takes before it is made anew; without a git program nothing ever repacks it.
 const maxPacks = 64
 
+// maxLoose is the same for objects that no pack holds.
+const maxLoose = 20_000
+
 // headRef keeps what was fetched last: the next fetch builds on it.
 const headRef = plumbing.ReferenceName("refs/publisher/head")
 
@@ -125,7 +128,9 @@ func (c *Clone) tidy() error {
 			size += info.Size()
 		}
 	}
-	if len(packs) > c.limits.packs || size > 2*c.limits.pack {
+	// Drafts and their objects lie loose, and nothing packs them either.
+	loose, _ := filepath.Glob(filepath.Join(c.dir, "objects", "??", "*"))
+	if len(packs) > c.limits.packs || len(loose) > maxLoose || size > 2*c.limits.pack {
 		return c.Discard()
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -18,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
 // ErrExists says that a file or a branch is there already, ErrNoCommit that the parent is not in the repository.
@@ -26,42 +27,74 @@ var (
 	ErrNoCommit = errors.New("there is no such commit in the repository")
 )
 
-// File is a file to add, by its path from the root of the repository.
-type File struct {
-	Path string
-	Data []byte
+// Commit is a commit to make.
+type Commit struct {
+	Parent  string
+	Edits   map[string][]byte // from a path, from the root, to the content; nil takes the file away
+	Message string
+	Author  object.Signature
 }
 
-// Add makes a commit that has some files more than its parent. None of them may be there. No branch points to it yet.
-func Add(repo *git.Repository, parent string, files []File, message string, at time.Time) (string, error) {
-	commit, err := repo.CommitObject(plumbing.NewHash(parent))
+// Write writes a commit that follows its parent. It returns its id, and every object that it has beside those of its parent. A folder that
+// holds nothing any more goes with its last file. No branch points to the commit yet.
+func Write(objects storer.EncodedObjectStorer, c *Commit) (id plumbing.Hash, made []plumbing.Hash, err error) {
+	parent, err := object.GetCommit(objects, plumbing.NewHash(c.Parent))
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return "", fmt.Errorf("%s: %w", parent, ErrNoCommit)
+		return plumbing.ZeroHash, nil, fmt.Errorf("%s: %w", c.Parent, ErrNoCommit)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read commit %s: %w", parent, err)
+		return plumbing.ZeroHash, nil, fmt.Errorf("read commit %s: %w", c.Parent, err)
 	}
-	tree := commit.TreeHash
-	for _, f := range files {
-		if !clean(f.Path) {
-			return "", fmt.Errorf("%q is no path of a file in a repository", f.Path)
+	for path := range c.Edits {
+		if !clean(path) {
+			return plumbing.ZeroHash, nil, fmt.Errorf("%q is no path of a file in a repository", path)
 		}
-		blob, err := write(repo, plumbing.BlobObject, f.Data)
+	}
+	e := editor{objects: objects}
+	tree, err := e.edit(parent.TreeHash, c.Edits)
+	if err == nil && tree.IsZero() { // a commit needs a tree, be it an empty one
+		tree, err = e.put(&object.Tree{})
+	}
+	if err == nil {
+		id, err = e.put(&object.Commit{Author: c.Author, Committer: c.Author, Message: c.Message, TreeHash: tree, ParentHashes: []plumbing.Hash{parent.Hash}})
+	}
+	if err != nil {
+		return plumbing.ZeroHash, nil, fmt.Errorf("write a commit: %w", err)
+	}
+	return id, e.made, nil
+}
+
+// Add makes a commit that has some files more than its parent, by whoever commits in this repository. None of the files may be there.
+func Add(repo *git.Repository, parent string, files map[string][]byte, message string, at time.Time) (string, error) {
+	if commit, err := repo.CommitObject(plumbing.NewHash(parent)); err == nil { // if not, Write says so
+		tree, err := commit.Tree()
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("read commit %s: %w", parent, err)
 		}
-		if tree, err = put(repo, tree, strings.Split(f.Path, "/"), blob); err != nil {
-			return "", fmt.Errorf("add %s: %w", f.Path, err)
+		for path := range files {
+			if in := taken(tree, path); in != "" {
+				return "", fmt.Errorf("%s: %w", in, ErrExists)
+			}
 		}
 	}
-	who := author(repo, at)
-	next := &object.Commit{Author: who, Committer: who, Message: message, TreeHash: tree, ParentHashes: []plumbing.Hash{commit.Hash}}
-	out := repo.Storer.NewEncodedObject()
-	if err := next.Encode(out); err != nil {
-		return "", fmt.Errorf("encode commit: %w", err)
+	id, _, err := Write(repo.Storer, &Commit{Parent: parent, Edits: files, Message: message, Author: author(repo, at)})
+	if err != nil {
+		return "", err
 	}
-	id, err := repo.Storer.SetEncodedObject(out)
-	return id.String(), err
+	return id.String(), nil
+}
+
+// taken is what a new file would replace: a file or folder at its path, or a file where a folder has to be; "" if nothing.
+func taken(tree *object.Tree, path string) string {
+	for at, c := range path + "/" {
+		if c != '/' {
+			continue
+		}
+		if e, err := tree.FindEntry(path[:at]); err == nil && (at == len(path) || e.Mode != filemode.Dir) {
+			return path[:at]
+		}
+	}
+	return ""
 }
 
 // clean reports whether a path is one that a checkout takes nowhere else.
@@ -83,59 +116,98 @@ func Branch(repo *git.Repository, name, commit string) error {
 	return repo.Storer.SetReference(plumbing.NewHashReference(ref, plumbing.NewHash(commit)))
 }
 
-// put returns a tree with one more file.
-func put(repo *git.Repository, id plumbing.Hash, path []string, blob plumbing.Hash) (plumbing.Hash, error) {
-	tree := &object.Tree{}
+// editor writes the objects of a commit.
+type editor struct {
+	objects storer.EncodedObjectStorer
+	made    []plumbing.Hash
+}
+
+// edit returns a tree with edits made to it; the zero hash if nothing is left in it.
+func (e *editor) edit(id plumbing.Hash, edits map[string][]byte) (plumbing.Hash, error) {
+	entries := map[string]object.TreeEntry{}
 	if !id.IsZero() {
-		var err error
-		if tree, err = repo.TreeObject(id); err != nil {
-			return plumbing.ZeroHash, err
+		t, err := object.GetTree(e.objects, id)
+		if err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("read tree %s: %w", id, err)
+		}
+		for _, entry := range t.Entries {
+			entries[entry.Name] = entry
 		}
 	}
-	entries := slices.Clone(tree.Entries)
-	i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == path[0] })
-	next := object.TreeEntry{Name: path[0], Mode: filemode.Regular, Hash: blob}
-	if len(path) > 1 {
-		var below plumbing.Hash
-		if i >= 0 {
-			if entries[i].Mode != filemode.Dir {
-				return plumbing.ZeroHash, fmt.Errorf("%s is no folder", path[0])
+	folders := map[string]map[string][]byte{}
+	for path, data := range edits {
+		name, rest, deep := strings.Cut(path, "/")
+		switch {
+		case deep && folders[name] == nil:
+			folders[name] = map[string][]byte{rest: data}
+		case deep:
+			folders[name][rest] = data
+		case data == nil:
+			delete(entries, name)
+		default:
+			blob, err := e.blob(data)
+			if err != nil {
+				return plumbing.ZeroHash, err
 			}
-			below = entries[i].Hash
+			entries[name] = object.TreeEntry{Name: name, Mode: filemode.Regular, Hash: blob}
 		}
-		sub, err := put(repo, below, path[1:], blob)
+	}
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		below := plumbing.ZeroHash // what is no folder is replaced by one
+		if entries[name].Mode == filemode.Dir {
+			below = entries[name].Hash
+		}
+		sub, err := e.edit(below, folders[name])
 		if err != nil {
 			return plumbing.ZeroHash, err
 		}
-		next = object.TreeEntry{Name: path[0], Mode: filemode.Dir, Hash: sub}
-	} else if i >= 0 {
-		return plumbing.ZeroHash, ErrExists
+		if delete(entries, name); !sub.IsZero() {
+			entries[name] = object.TreeEntry{Name: name, Mode: filemode.Dir, Hash: sub}
+		}
 	}
-	if i >= 0 {
-		entries[i] = next
-	} else {
-		entries = append(entries, next)
+	if len(entries) == 0 {
+		return plumbing.ZeroHash, nil
 	}
-	sort.Sort(object.TreeEntrySorter(entries))
-	out := repo.Storer.NewEncodedObject()
-	if err := (&object.Tree{Entries: entries}).Encode(out); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return repo.Storer.SetEncodedObject(out)
+	t := &object.Tree{Entries: slices.Collect(maps.Values(entries))}
+	sort.Sort(object.TreeEntrySorter(t.Entries))
+	return e.put(t)
 }
 
-func write(repo *git.Repository, kind plumbing.ObjectType, data []byte) (plumbing.Hash, error) {
-	out := repo.Storer.NewEncodedObject()
-	out.SetType(kind)
+func (e *editor) blob(data []byte) (plumbing.Hash, error) {
+	out := e.objects.NewEncodedObject()
+	out.SetType(plumbing.BlobObject)
 	w, err := out.Writer()
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
 	_, err = w.Write(data)
-	if err := errors.Join(err, w.Close()); err != nil && !errors.Is(err, io.EOF) {
+	if err := errors.Join(err, w.Close()); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return repo.Storer.SetEncodedObject(out)
+	return e.keep(out)
+}
+
+func (e *editor) put(o interface {
+	Encode(plumbing.EncodedObject) error
+},
+) (plumbing.Hash, error) {
+	out := e.objects.NewEncodedObject()
+	if err := o.Encode(out); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return e.keep(out)
+}
+
+// keep stores an object. One that is there already may be so only since a commit that nobody took: it counts as made.
+func (e *editor) keep(out plumbing.EncodedObject) (plumbing.Hash, error) {
+	id := out.Hash()
+	if !slices.Contains(e.made, id) {
+		e.made = append(e.made, id)
+	}
+	if e.objects.HasEncodedObject(id) == nil {
+		return id, nil
+	}
+	return e.objects.SetEncodedObject(out)
 }
 
 // author is who commits in this repository, as git is set up.

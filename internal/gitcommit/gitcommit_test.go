@@ -69,8 +69,8 @@ func (w *world) file(path, text string) {
 
 func TestAdd(t *testing.T) {
 	w := newWorld(t)
-	id, err := gitcommit.Add(w.repo, w.head, []gitcommit.File{
-		{Path: "environments/prod/b.yaml", Data: []byte("b\n")}, {Path: "environments/prod/deep/er/c.yaml", Data: []byte("c\n")}, {Path: "top.yaml", Data: nil},
+	id, err := gitcommit.Add(w.repo, w.head, map[string][]byte{
+		"environments/prod/b.yaml": []byte("b\n"), "environments/prod/deep/er/c.yaml": []byte("c\n"), "top.yaml": {},
 	}, "what\n\nwhy\n", at)
 	if err != nil {
 		t.Fatal(err)
@@ -102,10 +102,10 @@ func TestAdd(t *testing.T) {
 func TestRefused(t *testing.T) {
 	w := newWorld(t)
 	for path, want := range map[string]string{
-		"environments/prod/a.yaml": "it exists already", "environments.yaml/x": "environments.yaml is no folder", "environments": "it exists already",
+		"environments/prod/a.yaml": "it exists already", "environments.yaml/x": "environments.yaml: it exists already", "environments": "it exists already",
 		"../x": "no path of a file", "a//b": "no path of a file", "/a": "no path of a file", ".git/hooks/post-checkout": "no path of a file", "a/.GIT/x": "no path of a file", `a\b`: "no path of a file", "": "no path of a file",
 	} {
-		if _, err := gitcommit.Add(w.repo, w.head, []gitcommit.File{{Path: path}}, "x", at); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := gitcommit.Add(w.repo, w.head, map[string][]byte{path: {}}, "x", at); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", path, err, want)
 		}
 	}

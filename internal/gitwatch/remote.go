@@ -17,6 +17,8 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/suuupra/gateway/internal/gitsend"
 )
 
 const lookTimeout = 30 * time.Second
@@ -164,9 +166,37 @@ func (r *Remote) advertised(ctx context.Context) (*packp.AdvRefs, error) {
 	return <-found, nil
 }
 
-// Talk holds a conversation with the server, of at most limit, that begins with the refs it advertises. The ssh client does
-// not listen to a context while it connects, so a server that hangs is left behind; no other one is started until it gives up.
+// Talk holds a conversation with the server, of at most limit, that begins with the refs it advertises.
 func (r *Remote) Talk(ctx context.Context, limit time.Duration, talk func(context.Context, transport.UploadPackSession, *packp.AdvRefs) error) error {
+	return r.hold(ctx, limit, func(ctx context.Context) error {
+		session, err := r.client.NewUploadPackSession(r.endpoint, r.auth)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = session.Close() }()
+		adv, err := session.AdvertisedReferencesContext(ctx)
+		if err != nil {
+			return err
+		}
+		return talk(ctx, session, adv)
+	})
+}
+
+// Send moves a branch of the repository, within limit. Errors are those of gitsend, and of the conversation.
+func (r *Remote) Send(ctx context.Context, limit time.Duration, p gitsend.Push) error {
+	return r.hold(ctx, limit, func(ctx context.Context) error {
+		session, err := r.client.NewReceivePackSession(r.endpoint, r.auth)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = session.Close() }()
+		return p.Send(ctx, session)
+	})
+}
+
+// hold has one conversation, of at most limit. The ssh client does not listen to a context while it connects, so a server that hangs is
+// left behind; no other conversation is started until it gives up.
+func (r *Remote) hold(ctx context.Context, limit time.Duration, conversation func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	select {
@@ -177,7 +207,7 @@ func (r *Remote) Talk(ctx context.Context, limit time.Duration, talk func(contex
 	done := make(chan error, 1)
 	go func() {
 		defer func() { <-r.pending }()
-		done <- r.session(ctx, talk)
+		done <- conversation(ctx)
 	}()
 	if r.transport != nil {
 		return explain(<-done) // it listens to ctx at every step
@@ -188,19 +218,6 @@ func (r *Remote) Talk(ctx context.Context, limit time.Duration, talk func(contex
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (r *Remote) session(ctx context.Context, talk func(context.Context, transport.UploadPackSession, *packp.AdvRefs) error) error {
-	session, err := r.client.NewUploadPackSession(r.endpoint, r.auth)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = session.Close() }()
-	adv, err := session.AdvertisedReferencesContext(ctx)
-	if err != nil {
-		return err
-	}
-	return talk(ctx, session, adv)
 }
 
 // explain says what the git library means.

@@ -175,11 +175,8 @@ func (r *reader) object(n *yaml.Node, nesting int) {
 	r.typed(n, api, ref)
 }
 
-var (
-	// nameForm and namespaceForm are those of RFC 1123. Names become names of files.
-	nameForm      = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
-	namespaceForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-)
+// namespaceForm is that of RFC 1123. Names become names of files.
+var namespaceForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
 // clusterWide are the kinds without a namespace among those that are looked at.
 var clusterWide = map[string]bool{"IngressClass": true, "GatewayClass": true, "Namespace": true}
@@ -202,7 +199,7 @@ func (r *reader) name(n *yaml.Node, kind string) (kubernetes.Ref, bool) {
 		return ref, true
 	}
 	switch {
-	case len(ref.Name) > 253 || !nameForm.MatchString(ref.Name):
+	case !kubernetes.IsName(ref.Name):
 		r.diags.Errorf(codeShape, r.pos(at(meta, "name")), "metadata.name", "%q is no name: small letters, digits, \"-\" and \".\"", ref.Name)
 	case ref.Namespace != "" && (len(ref.Namespace) > 63 || !namespaceForm.MatchString(ref.Namespace)):
 		r.diags.Errorf(codeShape, r.pos(at(meta, "namespace")), "metadata.namespace", "%q is no namespace: up to 63 small letters, digits and \"-\"", ref.Namespace)

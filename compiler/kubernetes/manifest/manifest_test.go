@@ -175,7 +175,7 @@ func FuzzRead(f *testing.F) {
 				if !filepath.IsLocal(file.Path) {
 					t.Errorf("a file leads out of the folder: %s", file.Path)
 				}
-				if _, err := file.Encode(); err != nil {
+				if _, err := file.Encode(""); err != nil {
 					t.Error(err)
 				}
 			}

@@ -24,6 +24,7 @@ var versions = map[string][]string{
 	"Gateway":        {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"},
 	"HTTPRoute":      {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"},
 	"ReferenceGrant": {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1alpha2"},
+	"Route":          {"gateway.suuupra.dev/v1"},
 	"Service":        {"v1"},
 	"Namespace":      {"v1"},
 	"Secret":         {"v1"},
@@ -60,6 +61,8 @@ func (r *reader) typed(n *yaml.Node, api string, ref kubernetes.Ref) {
 		add(r, n, ref, &o.HTTPRoutes, true)
 	case "ReferenceGrant":
 		add(r, n, ref, &o.ReferenceGrants, true)
+	case "Route":
+		r.route(n, ref)
 	case "Service":
 		add[corev1.Service](r, n, ref, &o.Services, false)
 	case "Namespace":
@@ -105,6 +108,46 @@ func add[T any, P object[T]](r *reader, n *yaml.Node, ref kubernetes.Ref, into *
 	P(out).SetName(ref.Name)
 	P(out).SetNamespace(ref.Namespace)
 	*into = append(*into, out)
+}
+
+// route files a Route, whose spec is a route of the config language.
+func (r *reader) route(n *yaml.Node, ref kubernetes.Ref) {
+	var list []*customObject
+	add(r, n, ref, &list, true)
+	if len(list) == 0 {
+		return // reported
+	}
+	out, diags := kubernetes.ParseRoute(&list[0].ObjectMeta, list[0].Spec)
+	if out != nil {
+		r.out.Routes = append(r.out.Routes, out)
+	}
+	for _, d := range diags {
+		d.Pos, d.Width, d.Notes = r.pos(find(n, d.Path)), 0, nil
+		d.Message = fmt.Sprintf("%s: %s", ref, d.Message)
+		r.diags.Add(d)
+	}
+}
+
+// customObject is what the API server keeps of a Route.
+type customObject struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              json.RawMessage `json:"spec"`
+	Status            json.RawMessage `json:"status"` // read by nobody: it is made from the spec
+}
+
+// Decode reads an object that an API server sent. Fields that its type does not have are in unknown: they are of a newer API, and may
+// be protections.
+func Decode(data []byte, into any) (unknown []string, err error) {
+	found, err := kjson.UnmarshalStrict(data, into)
+	for _, u := range found {
+		if field, ok := errors.AsType[kjson.FieldError](u); ok {
+			unknown = append(unknown, field.FieldPath())
+		} else {
+			unknown = append(unknown, u.Error())
+		}
+	}
+	return unknown, err
 }
 
 func (r *reader) mistyped(c *converter, n *yaml.Node, ref kubernetes.Ref, err error) {

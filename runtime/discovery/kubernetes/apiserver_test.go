@@ -4,8 +4,6 @@ package kubernetes_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/suuupra/gateway/internal/testkit"
+	"github.com/suuupra/gateway/internal/testkit/apiserver"
 	"github.com/suuupra/gateway/runtime/discovery"
 	"github.com/suuupra/gateway/runtime/discovery/kubernetes"
 )
@@ -39,7 +38,7 @@ func (c *cluster) create(list ...*discoveryv1.EndpointSlice) {
 	c.t.Helper()
 	for _, s := range list {
 		_, err := c.DiscoveryV1().EndpointSlices("shop").Create(c.t.Context(), s, metav1.CreateOptions{})
-		c.must(err)
+		c.Must(err)
 	}
 }
 
@@ -47,9 +46,9 @@ func (c *cluster) create(list ...*discoveryv1.EndpointSlice) {
 func (c *cluster) version() int {
 	c.t.Helper()
 	list, err := c.DiscoveryV1().EndpointSlices("shop").List(c.t.Context(), metav1.ListOptions{})
-	c.must(err)
+	c.Must(err)
 	n, err := strconv.Atoi(list.ResourceVersion)
-	c.must(err)
+	c.Must(err)
 	return n
 }
 
@@ -61,7 +60,7 @@ func TestAPIServer(t *testing.T) {
 	t.Logf("ready: %v", time.Since(start).Round(time.Millisecond))
 	c.furnish()
 	slicesOf := c.DiscoveryV1().EndpointSlices("shop")
-	w, log := follow(t, c.kubeconfig(gatewayToken))
+	w, log := follow(t, c.Kubeconfig(apiserver.GatewayToken))
 	select {
 	case <-w.Known():
 	case <-time.After(10 * time.Second):
@@ -71,7 +70,7 @@ func TestAPIServer(t *testing.T) {
 	t.Run("changes", func(t *testing.T) {
 		c.create(slice("a", at("10.0.0.1")))
 		within(t, w, "created", 2*time.Second, "10.0.0.1:8080")
-		second, _ := follow(t, c.kubeconfig(gatewayToken))
+		second, _ := follow(t, c.Kubeconfig(apiserver.GatewayToken))
 		within(t, second, "found by one that begins later", 2*time.Second, "10.0.0.1:8080")
 		c.create(slice("b", at("10.0.0.2")))
 		within(t, w, "another created", 2*time.Second, "10.0.0.1:8080 10.0.0.2:8080")
@@ -79,14 +78,14 @@ func TestAPIServer(t *testing.T) {
 		no := false
 		terminating.Conditions.Ready = &no
 		_, err := slicesOf.Update(t.Context(), slice("b", terminating, at("10.0.0.3")), metav1.UpdateOptions{})
-		c.must(err)
+		c.Must(err)
 		within(t, w, "updated", 2*time.Second, "10.0.0.1:8080 10.0.0.3:8080")
 		other := slice("other", at("10.9.9.9"))
 		other.Labels[discoveryv1.LabelServiceName] = "another"
 		c.create(other)
-		c.must(slicesOf.Delete(t.Context(), "b", metav1.DeleteOptions{}))
+		c.Must(slicesOf.Delete(t.Context(), "b", metav1.DeleteOptions{}))
 		within(t, w, "deleted", 2*time.Second, "10.0.0.1:8080")
-		c.must(slicesOf.Delete(t.Context(), "a", metav1.DeleteOptions{}))
+		c.Must(slicesOf.Delete(t.Context(), "a", metav1.DeleteOptions{}))
 		within(t, w, "the last deleted", 2*time.Second, "")
 	})
 
@@ -102,7 +101,7 @@ func TestAPIServer(t *testing.T) {
 		}
 		slices.Sort(all)
 		within(t, w, "created", 2*time.Second, strings.Join(all, " "))
-		c.must(slicesOf.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+		c.Must(slicesOf.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
 		c.create(slice("a", at("10.0.0.1")))
 		within(t, w, "and deleted", 2*time.Second, "10.0.0.1:8080")
 	})
@@ -111,7 +110,7 @@ func TestAPIServer(t *testing.T) {
 	}
 
 	t.Run("the API server is killed", func(t *testing.T) {
-		c.server.Kill()
+		c.Server.Kill()
 		start := time.Now()
 		testkit.Eventually(t, "it has failed three times", func() bool { return w.Status().Failures >= 3 })
 		t.Logf("failed three times: %v, %s", time.Since(start).Round(time.Millisecond), w.Status().LastError)
@@ -119,7 +118,7 @@ func TestAPIServer(t *testing.T) {
 			t.Errorf("left %q, told %q", got, log.lines)
 		}
 		start = time.Now()
-		c.startServer()
+		c.StartServer()
 		t.Logf("ready again: %v", time.Since(start).Round(time.Millisecond))
 		c.create(slice("b", at("10.0.0.2")))
 		within(t, w, "a change after the restart", 10*time.Second, "10.0.0.1:8080 10.0.0.2:8080")
@@ -128,16 +127,14 @@ func TestAPIServer(t *testing.T) {
 	t.Run("etcd is wiped", func(t *testing.T) {
 		for i := range 500 { // so that it takes long to count up to here again
 			_, err := c.CoreV1().ConfigMaps("shop").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("m-", i)}}, metav1.CreateOptions{})
-			c.must(err)
+			c.Must(err)
 		}
 		c.create(slice("c", at("10.0.0.3")))
 		within(t, w, "before", 2*time.Second, "10.0.0.1:8080 10.0.0.2:8080 10.0.0.3:8080")
 		before := c.version()
-		c.server.Kill()
-		c.etcd.Kill()
-		c.must(os.RemoveAll(filepath.Join(c.dir, "etcd")))
-		c.startEtcd()
-		c.startServer()
+		c.Server.Kill()
+		c.WipeEtcd()
+		c.StartServer()
 		c.furnish()
 		c.create(slice("d", at("10.0.0.4")))
 		within(t, w, "what is there now", 10*time.Second, "10.0.0.4:8080")
@@ -150,10 +147,10 @@ func TestAPIServer(t *testing.T) {
 
 	t.Run("an account without rights", func(t *testing.T) {
 		_, err := c.CoreV1().ServiceAccounts("shop").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "nobody"}}, metav1.CreateOptions{})
-		c.must(err)
+		c.Must(err)
 		token, err := c.CoreV1().ServiceAccounts("shop").CreateToken(t.Context(), "nobody", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-		c.must(err)
-		w, log := follow(t, c.kubeconfig(token.Status.Token))
+		c.Must(err)
+		w, log := follow(t, c.Kubeconfig(token.Status.Token))
 		testkit.Eventually(t, "it is refused twice", func() bool { return w.Status().Failures >= 2 })
 		if st := w.Status(); !strings.Contains(st.LastError, `User "system:serviceaccount:shop:nobody" cannot list resource "endpointslices"`) {
 			t.Errorf("%+v", st)

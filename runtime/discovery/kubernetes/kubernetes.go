@@ -11,13 +11,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -27,12 +24,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/watch"
 	clientdiscovery "k8s.io/client-go/kubernetes/typed/discovery/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/suuupra/gateway/internal/kubeclient"
 	"github.com/suuupra/gateway/runtime/discovery/pace"
 	"github.com/suuupra/gateway/runtime/discovery/provider"
 	"github.com/suuupra/gateway/schema/ir"
@@ -58,7 +53,7 @@ var (
 type service struct {
 	spec   *ir.KubernetesService
 	env    provider.Env
-	http   *http.Client
+	api    *kubeclient.Client
 	slices clientdiscovery.EndpointSliceInterface // nil: not connected
 }
 
@@ -73,64 +68,24 @@ func New(spec *ir.KubernetesService, env provider.Env) (provider.Run, error) {
 
 // connect makes a client of what is on disk now: credentials change there. It connects to nothing yet.
 func (s *service) connect() error {
-	var config *rest.Config
-	var err error
-	if s.spec.Kubeconfig != "" {
-		config, err = clientcmd.BuildConfigFromFlags("", s.spec.Kubeconfig)
-	} else {
-		config, err = rest.InClusterConfig()
-	}
-	if err == nil {
-		err = rest.LoadTLSFiles(config) // else client-go looks after the files in a goroutine that nobody can end
-	}
+	api, err := kubeclient.New(kubeclient.Options{Kubeconfig: s.spec.Kubeconfig, UserAgent: "gwrun", MaxAnswer: maxAnswer, Dial: s.env.Dial})
 	if err != nil {
-		return fmt.Errorf("read the way to the Kubernetes API: %w", err)
+		return err
 	}
-	config.Dial = s.env.Dial
-	config.UserAgent = "gwrun"
-	config.DisableCompression = true
-	config.WarningHandler = rest.NoWarnings{}                                // they would be logged past the gateway's log
-	config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // none from the environment either
-	config.Wrap(func(base http.RoundTripper) http.RoundTripper { return &guard{base} })
-	if s.http, err = rest.HTTPClientFor(config); err != nil {
-		return fmt.Errorf("make Kubernetes client: %w", err)
-	}
-	// The credentials are added below the client, to whatever request it makes: one to another server must not be made.
-	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("the API server redirects") }
-	client, err := clientdiscovery.NewForConfigAndClient(config, s.http)
+	client, err := clientdiscovery.NewForConfigAndClient(api.Config, api.HTTP)
 	if err != nil {
 		return fmt.Errorf("make Kubernetes client: %w", err)
 	}
-	s.slices = client.EndpointSlices(s.spec.Namespace)
+	s.api, s.slices = api, client.EndpointSlices(s.spec.Namespace)
 	return nil
 }
 
 func (s *service) disconnect() {
 	if s.slices != nil {
-		utilnet.CloseIdleConnectionsFor(s.http.Transport)
+		s.api.Close()
 		s.slices = nil
 	}
 }
-
-// guard keeps an API server from sending without end, and from saying when it is asked again: client-go would wait for a
-// Retry-After of any length.
-type guard struct{ base http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := g.base.RoundTrip(r)
-	if err == nil {
-		resp.Header.Del("Retry-After")
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
-	}
-	return resp, err
-}
-
-// WrappedRoundTripper lets client-go find the connections to close.
-func (g *guard) WrappedRoundTripper() http.RoundTripper { return g.base }
 
 func (s *service) run(ctx context.Context, sink provider.Sink) {
 	defer s.disconnect()
