@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +18,7 @@ import (
 	"github.com/suuupra/gateway/internal/overlay"
 	"github.com/suuupra/gateway/runtime/admin"
 	"github.com/suuupra/gateway/schema/bundle"
+	"github.com/suuupra/gateway/schema/ir"
 )
 
 type exportFlags struct {
@@ -45,8 +48,7 @@ func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 	if f.gateway == "" || f.branch == "" {
 		return usagef("--gateway and --branch are required: whose overlays, and the branch to make")
 	}
-	ctx := cmd.Context()
-	running, err := runningManifest(ctx, f.gateway)
+	running, err := runningManifest(cmd.Context(), f.gateway)
 	if err != nil {
 		return err
 	}
@@ -55,28 +57,27 @@ func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	m := &running.Manifest
+	_, program, err := f.repo.again(cmd, dir, m)
+	if err != nil {
+		return err
+	}
 	repo, err := load.OpenRepo(dir)
 	if err != nil {
 		return err
 	}
 	store, folder := repo.Git()
 	files := map[string][]byte{}
-	patches := map[string][]byte{}
-	for i := range list {
-		name := "overlay-" + list[i].ID + ".yaml"
-		files[path.Join(folder, "environments", m.Environment, name)] = []byte(list[i].Patch)
-		patches[name] = []byte(list[i].Patch)
+	for _, o := range list {
+		files[path.Join(folder, "environments", m.Environment, "overlay-"+o.ID+extensionOf(o.Patch))] = []byte(o.Patch)
 	}
 	commit, err := gitcommit.Add(store, m.Source.Commit, files, message(m, list), time.Now())
-	switch {
-	case errors.Is(err, gitcommit.ErrNoCommit):
-		return &codeError{exitConflict, fmt.Errorf("the gateway runs commit %.12s, which the repository at %s does not have; fetch it first", m.Source.Commit, dir)}
-	case errors.Is(err, gitcommit.ErrExists):
+	if errors.Is(err, gitcommit.ErrExists) {
 		return &codeError{exitConflict, err}
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
-	if err := f.proves(cmd, dir, m, commit, patches); err != nil {
+	if err := f.proves(cmd, dir, commit, program, list); err != nil {
 		return err
 	}
 	if err := gitcommit.Branch(store, f.branch, commit); err != nil {
@@ -93,8 +94,16 @@ func (f *exportFlags) run(cmd *cobra.Command, dir string) error {
 	return nil
 }
 
-// overlays are those to export.
-func (f *exportFlags) overlays(cmd *cobra.Command) ([]admin.Overlay, error) {
+// extensionOf is how a file with a patch ends.
+func extensionOf(patch string) string {
+	if json.Valid([]byte(patch)) {
+		return ".json"
+	}
+	return ".yaml"
+}
+
+// overlays are those to export, as they were signed.
+func (f *exportFlags) overlays(cmd *cobra.Command) ([]*bundle.Overlay, error) {
 	list, err := fetchOverlays(cmd.Context(), f.gateway)
 	if err != nil {
 		return nil, err
@@ -105,43 +114,62 @@ func (f *exportFlags) overlays(cmd *cobra.Command) ([]admin.Overlay, error) {
 			return nil, usagef("there is no active overlay %q at %s", id, redacted(f.gateway))
 		}
 	}
-	list = slices.DeleteFunc(list, func(o admin.Overlay) bool {
-		return o.State != overlay.Active || len(f.only) > 0 && !slices.Contains(f.only, o.ID)
-	})
-	if len(list) == 0 {
+	var out []*bundle.Overlay
+	for i := range list {
+		if list[i].State != overlay.Active || len(f.only) > 0 && !slices.Contains(f.only, list[i].ID) {
+			continue
+		}
+		o, err := fetchOverlay(cmd.Context(), f.gateway, list[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	if len(out) == 0 {
 		return nil, &codeError{exitConflict, fmt.Errorf("%s has no active overlays: there is nothing to export", redacted(f.gateway))}
 	}
-	return list, nil
+	return out, nil
 }
 
-// proves makes sure that a commit compiles to what the overlays make of its parent.
-func (f *exportFlags) proves(cmd *cobra.Command, dir string, m *bundle.Manifest, commit string, patches map[string][]byte) error {
-	f.repo.rev = m.Source.Commit
-	parent, err := f.repo.open(cmd.Context(), dir)
+// fetchOverlay reads an overlay as it was signed.
+func fetchOverlay(ctx context.Context, gateway, id string) (*bundle.Overlay, error) {
+	body, err := askGateway(ctx, gateway, "/admin/overlays/"+id, 2*bundle.MaxOverlay)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	with, err := parent.with(cmd.Context(), f.repo.noCache, m.Environment, patches)
-	if err != nil {
-		return err
+	var shown admin.Overlay
+	if err := json.Unmarshal(body, &shown); err != nil {
+		return nil, fmt.Errorf("read the gateway's overlay: %w", err)
 	}
-	want, err := with.compile(cmd.ErrOrStderr(), m.Environment)
-	if err != nil {
-		return err
+	o, err := bundle.PeekOverlay(shown.Envelope)
+	if err == nil && o.ID != id {
+		err = fmt.Errorf("the gateway at %s shows overlay %s for %s", redacted(gateway), o.ID, id)
+	}
+	return o, err
+}
+
+// proves makes sure that a commit compiles to what the overlays make of what is published: to what runs.
+func (f *exportFlags) proves(cmd *cobra.Command, dir, commit string, program *ir.Program, list []*bundle.Overlay) error {
+	want, outcomes := overlay.Lay(program, list, nil)
+	for _, o := range outcomes {
+		if o.State == overlay.Aside {
+			return &codeError{exitConflict, fmt.Errorf("overlay %s: %s", o.ID, o.Why)}
+		}
 	}
 	f.repo.rev = commit
 	exported, err := f.repo.open(cmd.Context(), dir)
 	if err != nil {
 		return err
 	}
-	got, err := exported.compile(cmd.ErrOrStderr(), m.Environment)
+	got, err := exported.compile(cmd.ErrOrStderr(), program.Environment)
 	if err != nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: as files of environments/%s the patches do not compile: put what they say into the files that are named, by hand\n", m.Environment)
+		fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: as files of environments/%s the patches do not compile: put what they say into the files that are named, by hand\n", program.Environment)
 		return err
 	}
-	changes, err := overlay.Between(want, got)
+	changes, err := overlay.Between(want, got) // an upstream that nobody uses any more is no difference
 	if err == nil && len(changes) > 0 {
-		err = fmt.Errorf("as a file of environments/%s the patch of %s/%s is overruled by another layer; put it there by hand", m.Environment, changes[0].Kind, changes[0].ID)
+		err = fmt.Errorf("as a file of environments/%s the patch would make of %s/%s something else than what runs, as another layer or a later commit says so, too; write it there by hand",
+			program.Environment, changes[0].Kind, changes[0].ID)
 	}
 	if err != nil {
 		return &codeError{exitConflict, err}
@@ -150,7 +178,7 @@ func (f *exportFlags) proves(cmd *cobra.Command, dir string, m *bundle.Manifest,
 }
 
 // message says why there is such a commit.
-func message(m *bundle.Manifest, list []admin.Overlay) string {
+func message(m *bundle.Manifest, list []*bundle.Overlay) string {
 	var b strings.Builder
 	ids := make([]string, len(list))
 	for i := range list {
@@ -158,8 +186,8 @@ func message(m *bundle.Manifest, list []admin.Overlay) string {
 	}
 	fmt.Fprintf(&b, "%s: what overlays %s changed\n", m.Environment, strings.Join(ids, ", "))
 	for i := range list {
-		o := &list[i]
-		fmt.Fprintf(&b, "\n%s: %s\nLaid by %s at %s, signed by key %s\n", o.ID, cell(o.Reason), cell(o.By), o.IssuedAt.UTC().Format(time.RFC3339), o.Key)
+		o := list[i]
+		fmt.Fprintf(&b, "\n%s: %s\nLaid by %s at %s\n", o.ID, cell(o.Reason), cell(o.By), o.IssuedAt.UTC().Format(time.RFC3339))
 	}
 	return b.String()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/suuupra/gateway/internal/overlay"
 	"github.com/suuupra/gateway/runtime/admin"
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -81,7 +82,7 @@ func newOverlayShow() *cobra.Command {
 				return printJSON(cmd, o)
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s is %s until %s, by %s: %s\n", o.ID, stateOf(o), o.ExpiresAt.UTC().Format(time.RFC3339), cell(o.By), cell(o.Reason))
-			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: signed by key %s; it changes %s; if the repository changes them, too: %s\n", o.Key, cell(strings.Join(o.Objects, ", ")), o.Strategy)
+			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: signed by key %s; it changes %s; if the repository changes them, too: %s\n", cell(o.Key), cell(strings.Join(o.Objects, ", ")), o.Strategy)
 			fmt.Fprint(cmd.OutOrStdout(), printable(o.Patch))
 			return nil
 		},
@@ -124,11 +125,20 @@ func fetchOverlays(ctx context.Context, gateway string) ([]admin.Overlay, error)
 		return nil, fmt.Errorf("read the gateway's overlays: %w", err)
 	}
 	for i := range list.Overlays {
-		if o := &list.Overlays[i]; !bundle.IsOverlayID(o.ID) { // it becomes a part of paths
-			return nil, fmt.Errorf("the gateway at %s names an overlay %q, which none is called", redacted(gateway), o.ID)
+		if err := believable(gateway, &list.Overlays[i]); err != nil {
+			return nil, err
 		}
 	}
 	return list.Overlays, nil
+}
+
+// believable judges what becomes a part of paths, or is compared with words of ours.
+func believable(gateway string, o *admin.Overlay) error {
+	states := []overlay.State{overlay.Active, overlay.Done, overlay.Aside}
+	if !bundle.IsOverlayID(o.ID) || !slices.Contains(states, o.State) || o.Strategy != "" && !slices.Contains(bundle.Strategies(), o.Strategy) {
+		return fmt.Errorf("the gateway at %s tells of an overlay %q, %q, %q that cannot be", redacted(gateway), o.ID, o.State, o.Strategy)
+	}
+	return nil
 }
 
 func findOverlay(ctx context.Context, gateway, id string) (*admin.Overlay, error) {
@@ -159,7 +169,7 @@ func orderOverlay(ctx context.Context, gateway string, call gatewayCall) (*admin
 		if err := json.Unmarshal(body, &o); err != nil {
 			return nil, fmt.Errorf("read the gateway's answer: %w", err)
 		}
-		return &o, nil
+		return &o, believable(gateway, &o)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, gatewayRefused(gateway, status, body)
 	}
@@ -183,7 +193,7 @@ func orderOverlay(ctx context.Context, gateway string, call gatewayCall) (*admin
 // printable is a text of several lines without what a terminal would obey.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
 			return unicode.ReplacementChar
 		}
 		return r

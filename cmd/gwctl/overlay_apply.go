@@ -29,6 +29,7 @@ const maxPatch = 32 << 10
 
 type overlayFlags struct {
 	repo                               repositoryFlags
+	env                                string
 	gateway, key, reason, id, strategy string
 	lifetime                           time.Duration
 	replace, dryRun                    bool
@@ -37,7 +38,7 @@ type overlayFlags struct {
 func newOverlayApply() *cobra.Command {
 	var f overlayFlags
 	cmd := &cobra.Command{
-		Use:   "apply FILE [PATH] --gateway URL --key overlay.key --reason TEXT [--for 1h]",
+		Use:   "apply FILE [PATH] --env E --gateway URL --key overlay.key --reason TEXT [--for 1h]",
 		Short: "Lay a patch over what a gateway runs", Args: cobra.RangeArgs(1, 2),
 		Long: `apply compiles the commit that the gateway runs, of the repository at PATH, with FILE on top: a file of the configuration language,
 like those in environments/, whose routes, upstreams and policies patch those of the repository by their id, or are new. It shows the
@@ -59,6 +60,7 @@ With --dry-run it only shows the change: exit code 2 if there is one.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.gateway, "gateway", "", "URL of the gateway's admin API (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
+	fl.StringVar(&f.env, "env", "", "environment of the gateway: whatever it says of itself, nothing is signed for another one")
 	fl.StringVar(&f.key, "key", "", "private overlay key (gwctl keygen --role overlay)")
 	fl.StringVar(&f.reason, "reason", "", "why, for those who read it later")
 	fl.StringVar(&f.id, "id", "", "what the overlay is called (default: the name of FILE)")
@@ -74,6 +76,8 @@ func (f *overlayFlags) check(file string) error {
 	switch {
 	case f.gateway == "":
 		return usagef("--gateway is required: the URL of the gateway's admin API")
+	case f.env == "":
+		return usagef("--env is required: the environment of the gateway")
 	case !f.dryRun && (f.key == "" || f.reason == ""):
 		return usagef("--key and --reason are required, or --dry-run")
 	case f.lifetime < time.Minute || f.lifetime > bundle.MaxOverlayLifetime:
@@ -112,6 +116,9 @@ func (f *overlayFlags) run(cmd *cobra.Command, file, path string) error {
 	running, err := runningManifest(ctx, f.gateway)
 	if err != nil {
 		return err
+	}
+	if m := &running.Manifest; m.Environment != f.env {
+		return &codeError{exitConflict, fmt.Errorf("the gateway at %s runs environment %q, and not %q", redacted(f.gateway), m.Environment, f.env)}
 	}
 	before, after, err := f.compile(cmd, running, path, filepath.Base(file), patch)
 	if err != nil {
@@ -160,31 +167,12 @@ func runningManifest(ctx context.Context, gateway string) (*bundle.Bundle, error
 	return v.Bundle, nil
 }
 
-// compile compiles what runs, without and with the patch. Both must come from the commit: what is signed has to be what somebody
-// who reviews it sees.
+// compile compiles what runs, without and with the patch.
 func (f *overlayFlags) compile(cmd *cobra.Command, running *bundle.Bundle, path, file string, patch []byte) (before, after *ir.Program, err error) {
 	m := &running.Manifest
-	if m.Source.Commit == "" || m.Source.Dirty {
-		return nil, nil, &codeError{exitConflict, errors.New("the bundle that runs was not compiled from a commit alone (--allow-dirty), so that nobody can compile it again")}
-	}
-	f.repo.rev = m.Source.Commit
-	repo, err := f.repo.open(cmd.Context(), path)
-	if unknown := (*load.UnknownRevisionError)(nil); errors.As(err, &unknown) {
-		return nil, nil, &codeError{exitConflict, fmt.Errorf("the gateway runs commit %.12s, which the repository at %s does not have; fetch it first", m.Source.Commit, path)}
-	}
+	repo, before, err := f.repo.again(cmd, path, m)
 	if err != nil {
 		return nil, nil, err
-	}
-	if before, err = repo.compile(cmd.ErrOrStderr(), m.Environment); err != nil {
-		return nil, nil, err
-	}
-	again, err := compiler.Emit(before, repo.tree.Origin, build.Version)
-	if err != nil {
-		return nil, nil, err
-	}
-	if again.Manifest.ContentDigest != m.ContentDigest {
-		return nil, nil, &codeError{exitConflict, fmt.Errorf("commit %.12s compiles to something else here than what the gateway runs; it was compiled by gwctl %s, this is %s",
-			m.Source.Commit, m.Compiler.Version, build.Version)}
 	}
 	with, err := repo.with(cmd.Context(), f.repo.noCache, m.Environment, map[string][]byte{file: patch})
 	if err != nil {
@@ -192,6 +180,35 @@ func (f *overlayFlags) compile(cmd *cobra.Command, running *bundle.Bundle, path,
 	}
 	after, err = with.compile(cmd.ErrOrStderr(), m.Environment)
 	return before, after, err
+}
+
+// again compiles what a gateway runs from its commit. It must come to the very same: what is signed, or committed, has to be what somebody
+// who reviews it sees.
+func (f *repositoryFlags) again(cmd *cobra.Command, path string, m *bundle.Manifest) (*repository, *ir.Program, error) {
+	if m.Source.Commit == "" || m.Source.Dirty {
+		return nil, nil, &codeError{exitConflict, errors.New("the bundle that runs was not compiled from a commit alone (--allow-dirty), so that nobody can compile it again")}
+	}
+	f.rev = m.Source.Commit
+	repo, err := f.open(cmd.Context(), path)
+	if unknown := (*load.UnknownRevisionError)(nil); errors.As(err, &unknown) {
+		return nil, nil, &codeError{exitConflict, fmt.Errorf("the gateway runs commit %.12s, which the repository at %s does not have; fetch it first", m.Source.Commit, path)}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	program, err := repo.compile(cmd.ErrOrStderr(), m.Environment)
+	if err != nil {
+		return nil, nil, err
+	}
+	again, err := compiler.Emit(program, repo.tree.Origin, build.Version)
+	if err != nil {
+		return nil, nil, err
+	}
+	if again.Manifest.ContentDigest != m.ContentDigest {
+		return nil, nil, &codeError{exitConflict, fmt.Errorf("commit %.12s compiles to something else here than what the gateway runs; it was compiled by gwctl %s, this is %s",
+			m.Source.Commit, cell(m.Compiler.Version), build.Version)}
+	}
+	return repo, program, nil
 }
 
 // with is the repository with patches of overlays on top of an environment, by the names they are reported under.

@@ -81,8 +81,8 @@ func (k *gatekeeper) judge(ctx context.Context, s activate.Step) (gate.Verdict, 
 // ordinary reports whether a change is none that the rules of every environment are about. It costs next to nothing, where to compare
 // ten thousand routes takes seconds: without gates, that is all there is to know.
 func ordinary(s activate.Step, rules *ir.GitOps) bool {
-	if s.Next == nil || len(s.Next.Routes()) == 0 {
-		return false
+	if s.Next == nil || len(s.Next.Routes()) == 0 || len(s.Running.Info.Overlays)+len(s.Next.Info.Overlays) > 0 {
+		return false // with overlays, what serves is not what is judged
 	}
 	stays := make(map[string]bool, len(s.Next.Routes()))
 	for _, r := range s.Next.Routes() {

@@ -9,6 +9,7 @@ import (
 	"github.com/suuupra/gateway/internal/audit"
 	"github.com/suuupra/gateway/internal/gate"
 	"github.com/suuupra/gateway/internal/overlay"
+	"github.com/suuupra/gateway/runtime/activate"
 	"github.com/suuupra/gateway/runtime/admin"
 	"github.com/suuupra/gateway/runtime/drift"
 	"github.com/suuupra/gateway/runtime/overlays"
@@ -51,7 +52,10 @@ func (s *station) overlaid() admin.Overlays {
 // judgeOverlay says which rule holds a change that an overlay makes. The rules are those of the configuration that it is laid over.
 // Windows do not count: an overlay is for the hour in which something burns. Nor is it tried on live requests first, or approved of:
 // what needs approvals goes through the repository, from where going back takes no longer.
-func judgeOverlay(before, after *ir.Program) string {
+func judgeOverlay(mode activate.Mode, before, after *ir.Program) string {
+	if mode != activate.Auto {
+		return fmt.Sprintf("sync is %s: nothing is changed here without somebody's approval", mode)
+	}
 	change, _ := gating.Change(before, after)
 	change.Base = "overlaid" // by no bundle; what matters is that there is something to compare with
 	rules := *before.Gateway.Rules()

@@ -4,11 +4,14 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"sync"
 )
 
 // garbage is how much of it may come together while a snapshot is built, in percent of what lives: a quarter of the collections, each
 // of which takes its share of every core, for some tens of MiB that go back when swapping has paused.
 const garbage = 400
+
+var room sync.Mutex
 
 // withRoom runs f, which takes much processor time at once, so that requests wait for it as little as can be.
 //
@@ -16,7 +19,10 @@ const garbage = 400
 // cores, building a snapshot and the garbage collection it causes can keep all of them busy, and requests wait although the machine
 // has time. Among more of them the kernel shares out the cores, fairly and at once; and it prefers every other thread to the one f
 // runs on. Changing the number stops the world for some microseconds, twice.
+// Only one f runs at a time: each leaves the settings of the process as it has found them.
 func withRoom(f func() error) error {
+	room.Lock()
+	defer room.Unlock()
 	n := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(2 * n)
 	usual := debug.SetGCPercent(garbage)

@@ -34,7 +34,7 @@ func (s *scene) patch(id string, version int) string {
 // lay lays an overlay that sends /app to a version.
 func (s *scene) lay(g *gateway, key, id string, version int, extra ...string) {
 	s.t.Helper()
-	s.ok(append([]string{"overlay", "apply", s.patch(id, version), "--gateway", g.admin, "--key", key, "--reason", "ticket 42"}, extra...)...)
+	s.ok(append([]string{"overlay", "apply", s.patch(id, version), "--env", "prod", "--gateway", g.admin, "--key", key, "--reason", "ticket 42"}, extra...)...)
 }
 
 // steadily asks until the function it returns is called, which fails the test if one request was not answered 200.
@@ -100,7 +100,7 @@ func TestOverlays(t *testing.T) {
 	end := steadily(t, a.url+"/app/x", b.url+"/app/x")
 
 	// It is shown first, laid at one, and is at both.
-	if r := s.exits(2, "overlay", "apply", s.patch("inc-42", 7), "--gateway", a.admin, "--dry-run"); !strings.Contains(r.out, "~ route app") || a.served() != 1 {
+	if r := s.exits(2, "overlay", "apply", s.patch("inc-42", 7), "--env", "prod", "--gateway", a.admin, "--dry-run"); !strings.Contains(r.out, "~ route app") || a.served() != 1 {
 		t.Errorf("a dry run: %s", r.out)
 	}
 	s.lay(a, key, "inc-42", 7, "--for", "1h")
@@ -119,11 +119,12 @@ func TestOverlays(t *testing.T) {
 	}
 
 	// Who may not, and what may not be.
-	s.exits(5, "overlay", "apply", s.patch("inc-42", 8), "--gateway", a.admin, "--key", key, "--reason", "again")
-	s.exits(6, "overlay", "apply", s.patch("other", 8), "--gateway", a.admin, "--key", filepath.Join(s.keys, "release.key"), "--reason", "a release key")
-	if r := s.exits(4, "overlay", "apply", s.patch("other", 8), "--gateway", a.admin, "--key", key, "--reason", "the same object"); !strings.Contains(r.err, `route "app" is changed by overlay inc-42 already`) {
+	s.exits(5, "overlay", "apply", s.patch("inc-42", 8), "--env", "prod", "--gateway", a.admin, "--key", key, "--reason", "again")
+	s.exits(6, "overlay", "apply", s.patch("other", 8), "--env", "prod", "--gateway", a.admin, "--key", filepath.Join(s.keys, "release.key"), "--reason", "a release key")
+	if r := s.exits(4, "overlay", "apply", s.patch("other", 8), "--env", "prod", "--gateway", a.admin, "--key", key, "--reason", "the same object"); !strings.Contains(r.err, `route "app" is changed by overlay inc-42 already`) {
 		t.Errorf("the same object: %s", r.err)
 	}
+	s.exits(5, "overlay", "apply", s.patch("other", 8), "--env", "dev", "--gateway", a.admin, "--key", key, "--reason", "another environment")
 	s.lay(b, key, "inc-42", 8, "--replace")
 	a.serves(8)
 

@@ -12,12 +12,12 @@ import (
 )
 
 // merges are the parts of an object that may be taken from an overlay while the repository has changed the rest of it. All others
-// decide who may pass, or where to: what comes of two opinions about those is for a person to say. A new part is one of them until
-// somebody lists it here.
+// decide who may pass, or where to: what comes of two opinions about those is for a person to say (a service that checks tokens itself,
+// and a route without a policy, make an open door if each comes from another hand). A new part is one of them until somebody lists it here.
 var merges = map[bundle.ShardKind][]string{
-	bundle.KindRoutes: {"forward", "policies/compression", "policies/headers", "policies/rewrite", "target"},
+	bundle.KindRoutes: {"forward", "policies/compression", "policies/headers", "policies/rewrite"},
 	bundle.KindUpstreams: {
-		"balance", "connectTimeout", "endpoints", "health", "idleTimeout", "limits", "maxConnections", "maxIdle", "outlier",
+		"balance", "connectTimeout", "health", "idleTimeout", "limits", "maxConnections", "maxIdle", "outlier",
 	},
 }
 
@@ -35,7 +35,8 @@ func merge(c *bundle.Change, current json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	before, after, now := sides[0], sides[1], sides[2]
-	names := maps.Clone(before)
+	names := map[string]json.RawMessage{}
+	maps.Copy(names, before)
 	maps.Copy(names, after)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		ours := !bytes.Equal(before[name], after[name])

@@ -48,9 +48,7 @@ type Judge func(before, after *ir.Program) string
 // Lay lays overlays over a program, in the order in which they were issued. It returns the program itself if none of them has an
 // effect, and never changes it. Each overlay is laid as a whole or not at all. judge may be nil.
 func Lay(base *ir.Program, list []*bundle.Overlay, judge Judge) (*ir.Program, []Outcome) {
-	list = slices.SortedFunc(slices.Values(list), func(a, b *bundle.Overlay) int {
-		return cmp.Or(a.IssuedAt.Compare(b.IssuedAt.Time), strings.Compare(a.ID, b.ID))
-	})
+	list = Ordered(list)
 	laid, taken := base, map[string]string{} // object -> the overlay that has it
 	out := make([]Outcome, 0, len(list))
 	for _, o := range list {
@@ -75,6 +73,13 @@ func Lay(base *ir.Program, list []*bundle.Overlay, judge Judge) (*ir.Program, []
 	return laid, out
 }
 
+// Ordered are overlays in the order in which they are laid.
+func Ordered(list []*bundle.Overlay) []*bundle.Overlay {
+	return slices.SortedFunc(slices.Values(list), func(a, b *bundle.Overlay) int {
+		return cmp.Or(a.IssuedAt.Compare(b.IssuedAt.Time), strings.Compare(a.ID, b.ID))
+	})
+}
+
 func nameOf(c *bundle.Change) string {
 	kind := "route"
 	if c.Kind == bundle.KindUpstreams {
@@ -90,6 +95,9 @@ func layOne(p *ir.Program, o *bundle.Overlay, taken map[string]string) (*ir.Prog
 	}
 	next := *p
 	next.Routes, next.Upstreams = slices.Clone(p.Routes), slices.Clone(p.Upstreams)
+	if o.Name != p.Gateway.Name || o.Environment != p.Environment {
+		return aside(false, "it is for environment %q of repository %q", o.Environment, o.Name)
+	}
 	done := true
 	for i := range o.Changes {
 		c := &o.Changes[i]
@@ -100,11 +108,10 @@ func layOne(p *ir.Program, o *bundle.Overlay, taken map[string]string) (*ir.Prog
 		if err != nil {
 			return aside(false, "%s: %v", nameOf(c), err)
 		}
-		if bytes.Equal(current, c.After) {
+		after := c.After
+		if bytes.Equal(current, after) {
 			continue
 		}
-		done = false
-		after := c.After
 		if !bytes.Equal(current, c.Before) {
 			switch o.Strategy {
 			case bundle.LiveWins:
@@ -118,6 +125,10 @@ func layOne(p *ir.Program, o *bundle.Overlay, taken map[string]string) (*ir.Prog
 				return aside(false, "%s was changed in the repository, which wins", nameOf(c))
 			}
 		}
+		if bytes.Equal(current, after) {
+			continue
+		}
+		done = false
 		if err := put(&next, c, after); err != nil {
 			return aside(false, "%s: %v", nameOf(c), err)
 		}

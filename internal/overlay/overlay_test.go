@@ -41,7 +41,7 @@ func between(t *testing.T, id string, s bundle.Strategy, before, after *ir.Progr
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bundle.Overlay{ID: id, Strategy: s, IssuedAt: bundle.TimeOf(at), ExpiresAt: bundle.TimeOf(at.Add(time.Hour)), Changes: changes}
+	return &bundle.Overlay{ID: id, Name: "shop", Environment: "prod", Strategy: s, IssuedAt: bundle.TimeOf(at), ExpiresAt: bundle.TimeOf(at.Add(time.Hour)), Changes: changes}
 }
 
 func same(t *testing.T, a, b *ir.Program) bool {
@@ -92,6 +92,8 @@ func TestLay(t *testing.T) {
 		{"a person decides", bundle.Manual, slow, moved, moved, overlay.Aside, `route "users" was changed in the repository, too`, true},
 		{"an unknown strategy", "later", slow, moved, moved, overlay.Aside, "which wins", false},
 		{"two parts of one route", bundle.Merge, slow, moved, all(slow, moved), overlay.Active, "", false},
+		{"git has it, and more", bundle.Merge, slow, all(slow, guarded), all(slow, guarded), overlay.Done, "", false},
+		{"where to is never merged", bundle.Merge, moved, slow, slow, overlay.Aside, "the overlay changes target, which is never merged", false},
 		{"both the same part", bundle.Merge, slow, func(p *ir.Program) { p.Routes[1].Forward.Timeout = 7 }, func(p *ir.Program) { p.Routes[1].Forward.Timeout = 7 }, overlay.Aside, "both change forward", false},
 		{"what git protects is taken over", bundle.Merge, slow, guarded, all(slow, guarded), overlay.Active, "", false},
 		{"a policy is merged beside another", bundle.Merge, headers, guarded, all(guarded, headers), overlay.Active, "", false},
@@ -188,7 +190,7 @@ func TestLayNonsense(t *testing.T) {
 	} {
 		c.change.Kind, c.change.ID = bundle.KindRoutes, "new"
 		base := program(nil)
-		got, outcomes := overlay.Lay(base, []*bundle.Overlay{{ID: "x", Strategy: bundle.LiveWins, Changes: []bundle.Change{c.change}}}, nil)
+		got, outcomes := overlay.Lay(base, []*bundle.Overlay{{ID: "x", Name: "shop", Environment: "prod", Strategy: bundle.LiveWins, Changes: []bundle.Change{c.change}}}, nil)
 		if got != base || outcomes[0].State != overlay.Aside || !strings.Contains(outcomes[0].Why, c.want) {
 			t.Errorf("%s: %+v", name, outcomes)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/suuupra/gateway/runtime/state"
 	"github.com/suuupra/gateway/runtime/telemetry"
 	"github.com/suuupra/gateway/schema/bundle"
+	"github.com/suuupra/gateway/schema/ir"
 )
 
 // Mode says what becomes of a new channel version. Without anything that serves, the first one is activated in every mode.
@@ -50,12 +51,13 @@ type Options struct {
 	Builder     *snapshot.Builder
 	Swap        func(next *snapshot.Snapshot) // makes it the running one
 	Gate        Gate                          // nil: nothing is held
-	Judge       overlay.Judge                 // says what overlays may not do; nil: nothing
-	Told        func(Event)                   // hears what becomes of candidates, once for each reason, and must not block; nil: nobody does
-	Store       *state.Store                  // nil: nothing is kept across restarts
-	Metrics     *telemetry.Metrics
-	Log         *slog.Logger
-	Now         func() time.Time
+	// Judge says why an overlay may not make a change, in the mode that the gateway is in; nil: it may.
+	Judge   func(mode Mode, before, after *ir.Program) string
+	Told    func(Event)  // hears what becomes of candidates, once for each reason, and must not block; nil: nobody does
+	Store   *state.Store // nil: nothing is kept across restarts
+	Metrics *telemetry.Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // Activator activates one bundle at a time.

@@ -103,7 +103,7 @@ func (a *Activator) Reconsider(ctx context.Context) error {
 		return nil
 	}
 	if a.o.Now().Before(c.verdict.Channel.ExpiresAt.Time) { // if not, Offer says so
-		_, laid, err := a.lay(c.verdict.Bundle)
+		_, laid, err := a.lay(c.verdict.Bundle, a.lasting())
 		if err != nil {
 			return a.outcome(ctx, err)
 		}

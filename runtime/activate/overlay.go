@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 
 	"github.com/suuupra/gateway/internal/gate"
@@ -43,7 +44,7 @@ func (a *Activator) Overlay(ctx context.Context, list []*bundle.Overlay, must st
 	a.overlays = list
 	next, outcomes, err := a.build(ctx, v, current)
 	if err == nil && must != "" {
-		err = effect(outcomes, must)
+		err = effect(outcomes, must, a.Overlays())
 	}
 	if err == nil && keep != nil {
 		err = keep()
@@ -65,8 +66,14 @@ func (a *Activator) Overlay(ctx context.Context, list []*bundle.Overlay, must st
 	return nil
 }
 
-// effect reports whether an overlay does what it is there for.
-func effect(outcomes []overlay.Outcome, id string) error {
+// effect reports whether an overlay does what it is there for, and leaves those alone that were there before.
+func effect(outcomes []overlay.Outcome, id string, before []overlay.Outcome) error {
+	for _, was := range before {
+		i := slices.IndexFunc(outcomes, func(o overlay.Outcome) bool { return o.ID == was.ID })
+		if was.State == overlay.Active && was.ID != id && i >= 0 && outcomes[i].State == overlay.Aside {
+			return &overlay.IneffectiveError{Why: fmt.Sprintf("it would set overlay %s aside: %s", was.ID, outcomes[i].Why)}
+		}
+	}
 	i := slices.IndexFunc(outcomes, func(o overlay.Outcome) bool { return o.ID == id })
 	switch {
 	case i < 0 || outcomes[i].State == overlay.Done:
@@ -88,60 +95,75 @@ func (a *Activator) verdict(current *snapshot.Snapshot) (*bundle.Verdict, error)
 		return nil, err
 	}
 	v, err := bundle.Peek(raw)
-	if err == nil && v.Bundle.Digest() != current.Info.Digest {
-		err = fmt.Errorf("what was kept is bundle %s, not %s", v.Bundle.Digest().Short(), current.Info.Digest.Short())
+	if err == nil && (v.Bundle.Digest() != current.Info.Digest || v.Position != current.Info.Position) {
+		err = fmt.Errorf("what was kept is version %s, bundle %s, and not what runs", v.Position, v.Bundle.Digest().Short())
 	}
 	return v, err
 }
 
 // build builds the snapshot of a bundle with the overlays laid over it. No overlay keeps a bundle from being served: if it cannot be
-// built with them, it is built without.
+// built with them, the one that came last is left out, and so on.
 func (a *Activator) build(ctx context.Context, v *bundle.Verdict, prev *snapshot.Snapshot) (*snapshot.Snapshot, []overlay.Outcome, error) {
-	content, outcomes, err := a.lay(v.Bundle)
-	if err != nil {
-		return nil, nil, fmt.Errorf("build: %w", err)
-	}
-	var active []string
-	for i := range outcomes {
-		if outcomes[i].State == overlay.Active {
-			active = append(active, outcomes[i].ID)
-		}
-	}
-	var with error
-	if len(active) > 0 {
-		var next *snapshot.Snapshot
-		if next, with = a.o.Builder.Over(ctx, v, content, active, prev); with == nil {
-			return next, outcomes, nil
-		}
-		for i := range outcomes {
-			if outcomes[i].State == overlay.Active {
-				outcomes[i].State, outcomes[i].Why = overlay.Aside, "the bundle cannot be built with it: "+with.Error()
+	var out []overlay.Outcome // left out
+	for list := a.lasting(); ; {
+		content, outcomes, err := a.lay(v.Bundle, list)
+		if err == nil {
+			var next *snapshot.Snapshot
+			if next, err = a.o.Builder.Over(ctx, v, content, active(outcomes), prev); err == nil {
+				return next, append(outcomes, out...), nil
 			}
 		}
+		if len(list) == 0 || ctx.Err() != nil {
+			return nil, nil, fmt.Errorf("build: %w", err)
+		}
+		last := list[len(list)-1]
+		list = list[:len(list)-1]
+		out = append(out, overlay.Outcome{ID: last.ID, State: overlay.Aside, Why: "the bundle cannot be built with it: " + err.Error()})
 	}
-	next, err := a.o.Builder.Build(ctx, v, prev)
-	if err != nil {
-		return nil, nil, fmt.Errorf("build: %w", err)
-	}
-	return next, outcomes, nil
 }
 
-// lay lays the overlays that have not ended over a bundle. Without any, it is the bundle itself.
-func (a *Activator) lay(b *bundle.Bundle) (*bundle.Bundle, []overlay.Outcome, error) {
+func active(outcomes []overlay.Outcome) []string {
+	var out []string
+	for i := range outcomes {
+		if outcomes[i].State == overlay.Active {
+			out = append(out, outcomes[i].ID)
+		}
+	}
+	return out
+}
+
+// lasting are the overlays that have not ended, in the order in which they are laid.
+func (a *Activator) lasting() []*bundle.Overlay {
 	now := a.o.Now()
-	list := slices.DeleteFunc(slices.Clone(a.overlays), func(o *bundle.Overlay) bool { return !now.Before(o.ExpiresAt.Time) })
+	return overlay.Ordered(slices.DeleteFunc(slices.Clone(a.overlays), func(o *bundle.Overlay) bool { return !now.Before(o.ExpiresAt.Time) }))
+}
+
+// lay lays overlays over a bundle. Without any that has an effect, it is the bundle itself. A panic is an error: what somebody has signed
+// must not end the gateway.
+func (a *Activator) lay(b *bundle.Bundle, list []*bundle.Overlay) (content *bundle.Bundle, outcomes []overlay.Outcome, err error) {
 	if len(list) == 0 {
 		return b, nil, nil
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			a.o.Metrics.Panicked()
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
 	base, err := ir.Unpack(b)
 	if err != nil {
 		return nil, nil, err
 	}
-	laid, outcomes := overlay.Lay(base, list, a.o.Judge)
+	judge := a.o.Judge
+	if judge == nil {
+		judge = func(Mode, *ir.Program, *ir.Program) string { return "" }
+	}
+	mode := min(slices.Index(modes, Mode(base.Gateway.Rules().Sync)), slices.Index(modes, a.o.Mode))
+	laid, outcomes := overlay.Lay(base, list, func(before, after *ir.Program) string { return judge(modes[max(0, mode)], before, after) })
 	if laid == base {
 		return b, outcomes, nil
 	}
-	content, err := overlay.Pack(b, laid)
+	content, err = overlay.Pack(b, laid)
 	return content, outcomes, err
 }
 

@@ -25,7 +25,7 @@ func (g *gateway) slower(p *ir.Program, s bundle.Strategy) *bundle.Overlay {
 		g.t.Fatal(err)
 	}
 	now := g.clock.Now()
-	return &bundle.Overlay{ID: "inc", Strategy: s, IssuedAt: bundle.TimeOf(now), ExpiresAt: bundle.TimeOf(now.Add(time.Hour)), Changes: changes}
+	return &bundle.Overlay{ID: "inc", Name: p.Gateway.Name, Environment: p.Environment, Strategy: s, IssuedAt: bundle.TimeOf(now), ExpiresAt: bundle.TimeOf(now.Add(time.Hour)), Changes: changes}
 }
 
 func (g *gateway) timeout() int64 { return g.holder.Peek().Routes()[0].Plan.Forward.Timeout }
@@ -138,6 +138,36 @@ func TestOverlayHolds(t *testing.T) {
 	g.outcome(overlay.Aside)
 }
 
+// TestOverlayForAnother: what is signed for another repository is never laid, whoever handed it in.
+func TestOverlayForAnother(t *testing.T) {
+	g := start(t, setup{mode: activate.Auto})
+	o := g.slower(g.program(1), bundle.LiveWins)
+	o.Name = "another"
+	g.lays("", o)
+	g.mustOffer(g.program(1))
+	g.outcome(overlay.Aside)
+	if g.timeout() != 1001 {
+		t.Errorf("timeout %d", g.timeout())
+	}
+}
+
+// TestOverlayLeavesOthersAlone: whoever's clock is slow does not set aside what was there before.
+func TestOverlayLeavesOthersAlone(t *testing.T) {
+	g := start(t, setup{mode: activate.Auto})
+	one := g.program(1)
+	g.mustOffer(one)
+	first := g.slower(one, bundle.GitWins)
+	g.lays(overlay.Active, first)
+	second := *first
+	second.ID, second.IssuedAt = "other", bundle.TimeOf(g.clock.Now().Add(-time.Minute))
+	var without *overlay.IneffectiveError
+	err := g.Overlay(t.Context(), []*bundle.Overlay{first, &second}, "other", nil)
+	if !errors.As(err, &without) || !strings.HasPrefix(without.Why, "it would set overlay inc aside: ") {
+		t.Errorf("%v", err)
+	}
+	g.outcome(overlay.Active)
+}
+
 // TestOverlayCannotBeBuilt: whatever an overlay holds, what is published serves.
 func TestOverlayCannotBeBuilt(t *testing.T) {
 	g := start(t, setup{mode: activate.Auto})
@@ -155,4 +185,21 @@ func TestOverlayCannotBeBuilt(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	g.want("1.1")
+
+	// What cannot even be written down costs no other overlay.
+	o.Changes[0].After = json.RawMessage(strings.Replace(string(o.Changes[0].After), "teleport", "x y", 1))
+	after := *one
+	after.Routes = slices.Clone(one.Routes)
+	after.Routes[1].Forward.Timeout = 7
+	changes, err := overlay.Between(one, &after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := &bundle.Overlay{ID: "good", Name: o.Name, Environment: o.Environment, Strategy: bundle.GitWins, IssuedAt: bundle.TimeOf(g.clock.Now().Add(-time.Minute)), ExpiresAt: o.ExpiresAt, Changes: changes}
+	if err := g.Overlay(t.Context(), []*bundle.Overlay{o, good}, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.holder.Peek().Info.Overlays; !slices.Equal(got, []string{"good"}) || g.timeout() != 1001 {
+		t.Errorf("active: %q; %+v", got, g.Overlays())
+	}
 }

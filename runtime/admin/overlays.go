@@ -47,7 +47,8 @@ type Overlay struct {
 	ExpiresAt time.Time       `json:"expiresAt"`
 	Objects   []string        `json:"objects"` // such as "routes/users"
 	Patch     string          `json:"patch"`
-	Version   bundle.Digest   `json:"version"` // for If-Match, in quotes
+	Version   bundle.Digest   `json:"version"`            // for If-Match, in quotes
+	Envelope  []byte          `json:"envelope,omitempty"` // as it was signed; where one overlay is shown
 }
 
 // OverlayList is the answer of GET /admin/overlays.
@@ -82,7 +83,11 @@ func (s *Server) showOverlay(_ context.Context, c *call) *httpmsg.Response {
 	if e == nil {
 		return problem(http.StatusNotFound, "no_such_overlay", "there is no such overlay")
 	}
-	return s.overlayAnswer(http.StatusOK, e, nil)
+	out := s.overlayOf(e)
+	out.Envelope = e.Envelope
+	resp := respondJSON(http.StatusOK, out)
+	resp.Header.Add("ETag", overlayTag(e))
+	return resp
 }
 
 func (s *Server) createOverlay(ctx context.Context, c *call) *httpmsg.Response {
@@ -104,7 +109,7 @@ func (s *Server) replaceOverlay(ctx context.Context, c *call) *httpmsg.Response 
 	if bad != nil {
 		return bad
 	}
-	if id, err := bundle.PeekOverlayID(envelope); err != nil || id != c.id {
+	if o, err := bundle.PeekOverlay(envelope); err != nil || o.ID != c.id {
 		return problem(http.StatusUnprocessableEntity, "overlay_malformed", "the overlay in the body is not called as the path says")
 	}
 	e, err := s.o.Overlays.Put(ctx, envelope, version)
@@ -134,8 +139,8 @@ func readOverlay(c *call) ([]byte, *httpmsg.Response) {
 	if bad := readJSONUpTo(c.Request, &body, maxOverlayBody); bad != nil {
 		return nil, bad
 	}
-	if id, err := bundle.PeekOverlayID(body.Envelope); err == nil {
-		c.object = id
+	if o, err := bundle.PeekOverlay(body.Envelope); err == nil {
+		c.object = o.ID
 	}
 	return body.Envelope, nil
 }

@@ -44,11 +44,11 @@ func (s *shelf) Put(_ context.Context, envelope []byte, version bundle.Digest) (
 	if s.version = version; s.err != nil {
 		return nil, s.err
 	}
-	id, err := bundle.PeekOverlayID(envelope)
+	o, err := bundle.PeekOverlay(envelope)
 	if err != nil {
 		return nil, err
 	}
-	return &overlays.Entry{Overlay: &bundle.Overlay{ID: id, Reason: "why"}, Digest: bundle.DigestOf(envelope)}, nil
+	return &overlays.Entry{Overlay: &bundle.Overlay{ID: o.ID, Reason: "why"}, Digest: bundle.DigestOf(envelope)}, nil
 }
 
 func (s *shelf) Remove(_ context.Context, id string, version bundle.Digest) (*overlays.Entry, error) {

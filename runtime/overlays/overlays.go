@@ -24,9 +24,12 @@ type Shared interface {
 	// Overlays returns the envelopes by id. What is there may be anything.
 	Overlays(ctx context.Context) (map[string][]byte, error)
 	// SwapOverlay puts next in the place of before, either of which may be nil for none, until a time. It reports whether before was
-	// there.
+	// there; nothing is taken away twice, which is well. With as many as there may be, it returns ErrFull.
 	SwapOverlay(ctx context.Context, id string, before, next []byte, until time.Time) (bool, error)
 }
+
+// ErrFull says that there are as many overlays as there may be.
+var ErrFull = fmt.Errorf("there are %d overlays already", bundle.MaxOverlays)
 
 // pollEvery is how often Shared is asked.
 const pollEvery = 2 * time.Second
@@ -75,7 +78,7 @@ type Entry struct {
 	*bundle.Overlay
 	Key      string        // that signed it
 	Digest   bundle.Digest // of the envelope: what tells two versions apart
-	envelope []byte
+	Envelope []byte        // as it was signed
 }
 
 // Error is an order that was not carried out.
@@ -90,12 +93,17 @@ func refuse(code, format string, args ...any) error {
 	return &Error{code, fmt.Sprintf(format, args...)}
 }
 
+func full() error {
+	return refuse("too_many_overlays", "%v, no more are allowed; what stays belongs into the repository", ErrFull)
+}
+
 // Set is the overlays of an environment, as one gateway has them.
 type Set struct {
 	o Options
 
 	change sync.Mutex             // one change at a time
 	away   bool                   // Shared does not answer
+	failed string                 // why overlays could not be laid, as it was told
 	bad    map[bundle.Digest]bool // envelopes that were refused, and of which that was said
 
 	mu      sync.Mutex
@@ -144,7 +152,7 @@ func (s *Set) Put(ctx context.Context, envelope []byte, version bundle.Digest) (
 	next := s.copied()
 	next[e.ID] = e
 	if len(next) > bundle.MaxOverlays {
-		return nil, refuse("too_many_overlays", "there are %d overlays already, no more are allowed; what stays belongs into the repository", bundle.MaxOverlays)
+		return nil, full()
 	}
 	err = s.o.Lay(ctx, statements(next), e.ID, func() error { return s.share(ctx, e.ID, before, e) })
 	if without := (*overlay.IneffectiveError)(nil); errors.As(err, &without) {
@@ -197,7 +205,7 @@ func (s *Set) verify(envelope []byte) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{Overlay: o, Key: key, Digest: bundle.DigestOf(envelope), envelope: envelope}, nil
+	return &Entry{Overlay: o, Key: key, Digest: bundle.DigestOf(envelope), Envelope: envelope}, nil
 }
 
 // share puts an overlay where the others see it, or, without others, where a restart finds it.
@@ -212,16 +220,19 @@ func (s *Set) share(ctx context.Context, id string, before, next *Entry) error {
 	var was, is []byte
 	var until time.Time
 	if before != nil {
-		was = before.envelope
+		was = before.Envelope
 	}
 	if next != nil {
-		is, until = next.envelope, next.ExpiresAt.Time
+		is, until = next.Envelope, next.ExpiresAt.Time
 	}
 	swapped, err := s.o.Shared.SwapOverlay(ctx, id, was, is, until)
+	if errors.Is(err, ErrFull) {
+		return full()
+	}
 	if err != nil {
 		return err
 	}
-	if !swapped && next != nil {
+	if !swapped {
 		return refuse("precondition_failed", "overlay %q was changed at another gateway meanwhile; read it again", id)
 	}
 	return nil

@@ -42,8 +42,15 @@ func (b *board) Overlays(context.Context) (map[string][]byte, error) {
 func (b *board) SwapOverlay(_ context.Context, id string, before, next []byte, _ time.Time) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.fail != nil || !bytes.Equal(b.all[id], before) {
+	switch there := b.all[id]; {
+	case b.fail != nil:
 		return false, b.fail
+	case there == nil && next == nil:
+		return true, nil
+	case !bytes.Equal(there, before):
+		return false, nil
+	case there == nil && len(b.all) >= bundle.MaxOverlays:
+		return false, overlays.ErrFull
 	}
 	if delete(b.all, id); next != nil {
 		b.all[id] = next
@@ -224,6 +231,9 @@ func TestGatewaysAgree(t *testing.T) {
 	if _, err := a.Put(ctx, w.sign(t, "inc", func(o *bundle.Overlay) { o.Reason = "mine" }), e.Digest); code(err) != "precondition_failed" || a.Get("inc").Digest != e.Digest {
 		t.Errorf("%v", err)
 	}
+	if _, err := a.Remove(ctx, "inc", e.Digest); code(err) != "precondition_failed" || a.Get("inc") == nil {
+		t.Errorf("what somebody else has replaced is removed: %v", err)
+	}
 	a.Follow(ctx)
 	if a.Get("inc").Digest != b.Get("inc").Digest {
 		t.Error("they do not agree")
@@ -281,6 +291,50 @@ func TestForgery(t *testing.T) {
 	}
 	if n := strings.Count(g.log.String(), "an overlay does not count"); n != 4 { // what lies there twice is told once
 		t.Errorf("told %d times:\n%s", n, &g.log)
+	}
+}
+
+// TestFailure: what cannot be laid is tried again, and told once.
+func TestFailure(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	g := w.gateway(w.board, nil)
+	w.board.all["inc"] = w.sign(t, "inc", nil)
+	g.refuse = errors.New("no certificate")
+	if g.Follow(ctx) || g.Follow(ctx) || len(g.List()) != 0 || strings.Count(g.log.String(), "no certificate") != 1 {
+		t.Errorf("%v:\n%s", g.List(), &g.log)
+	}
+	g.refuse = nil
+	if !g.Follow(ctx) || !slices.Equal(g.laid, []string{"inc"}) {
+		t.Errorf("laid %v", g.laid)
+	}
+	// Two gateways take the last places at the same time.
+	for i := range bundle.MaxOverlays - 1 {
+		id := string(rune('a' + i))
+		w.board.all[id] = w.sign(t, id, nil)
+	}
+	if _, err := g.Put(ctx, w.sign(t, "zz", nil), ""); code(err) != "too_many_overlays" {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestStale: what was removed while a gateway was down does not come back with a restart without Redis.
+func TestStale(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	store, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	if _, err := w.gateway(w.board, store).Put(ctx, w.sign(t, "inc", nil), ""); err != nil {
+		t.Fatal(err)
+	}
+	clear(w.board.all)
+	w.gateway(w.board, store).Load(ctx)
+	w.board.fail = policy.ErrStateAway
+	g := w.gateway(w.board, store)
+	g.Load(ctx)
+	if len(g.laid) != 0 {
+		t.Errorf("back again: %v", g.laid)
 	}
 }
 

@@ -39,6 +39,9 @@ func (s *Set) Load(ctx context.Context) {
 
 func (s *Set) begin(ctx context.Context, raw map[string][]byte) {
 	next := s.judged(ctx, raw)
+	if err := s.write(next); err != nil { // what was kept may be older
+		s.o.Log.Warn("the overlays could not be kept", slog.Any("error", err))
+	}
 	if len(next) == 0 {
 		return
 	}
@@ -56,8 +59,10 @@ func (s *Set) Run(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		s.Follow(ctx)
-		ends := s.nextEnd()
+		var ends <-chan time.Time // after a failure the next tick is soon enough
+		if s.Follow(ctx) {
+			ends = s.nextEnd()
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -81,8 +86,8 @@ func (s *Set) nextEnd() <-chan time.Time {
 	return time.After(max(0, first.Sub(s.o.Now()))) // none is waited for longer than pollEvery
 }
 
-// Follow takes over what is shared, and ends what has expired.
-func (s *Set) Follow(ctx context.Context) {
+// Follow takes over what is shared, and ends what has expired. It reports whether that could be done.
+func (s *Set) Follow(ctx context.Context) bool {
 	s.change.Lock()
 	defer s.change.Unlock()
 	before := s.copied()
@@ -91,7 +96,7 @@ func (s *Set) Follow(ctx context.Context) {
 		raw, err := s.o.Shared.Overlays(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return
+			return false
 		case err != nil:
 			s.unreachable(err)
 		default:
@@ -103,19 +108,21 @@ func (s *Set) Follow(ctx context.Context) {
 	maps.DeleteFunc(next, func(id string, e *Entry) bool {
 		ended := !now.Before(e.ExpiresAt.Time)
 		if ended {
-			s.drop(ctx, id, e.envelope)
+			s.drop(ctx, id, e.Envelope)
 		}
 		return ended
 	})
 	if maps.EqualFunc(before, next, func(a, b *Entry) bool { return a.Digest == b.Digest }) {
-		return
+		return true
 	}
 	if err := s.o.Lay(ctx, statements(next), "", nil); err != nil {
-		if ctx.Err() == nil {
-			s.o.Log.Error("the overlays could not be changed; what serves stays as it is", slog.Any("error", err))
+		if text := err.Error(); ctx.Err() == nil && text != s.failed {
+			s.failed = text
+			s.o.Log.Error("the overlays could not be changed; what serves stays as it is, and it is tried again", slog.Any("error", err))
 		}
-		return
+		return false
 	}
+	s.failed = ""
 	s.set(next)
 	if s.o.Shared == nil {
 		if err := s.write(next); err != nil {
@@ -123,6 +130,7 @@ func (s *Set) Follow(ctx context.Context) {
 		}
 	}
 	s.tell(before, next, now)
+	return true
 }
 
 // tell says what has changed, one event for each overlay.
@@ -153,7 +161,7 @@ func (s *Set) tell(before, next map[string]*Entry, now time.Time) {
 func (s *Set) judged(ctx context.Context, raw map[string][]byte) map[string]*Entry {
 	out := map[string]*Entry{}
 	for _, id := range slices.Sorted(maps.Keys(raw)) {
-		if known := s.Get(id); known != nil && bytes.Equal(known.envelope, raw[id]) {
+		if known := s.Get(id); known != nil && bytes.Equal(known.Envelope, raw[id]) {
 			out[id] = known
 			continue
 		}
@@ -215,7 +223,7 @@ func (s *Set) write(entries map[string]*Entry) error {
 	}
 	d := document{Overlays: map[string][]byte{}}
 	for id, e := range entries {
-		d.Overlays[id] = e.envelope
+		d.Overlays[id] = e.Envelope
 	}
 	data, err := json.Marshal(d)
 	if err != nil {

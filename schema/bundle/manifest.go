@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // ManifestSchema is the version of the manifest this package writes, and the only one it reads.
@@ -148,7 +149,7 @@ func checkText(field, value string) error {
 		return fmt.Errorf("%s must be 1 to %d bytes", field, maxName)
 	}
 	for _, r := range value {
-		if r < 0x20 || r == 0x7f {
+		if unicode.IsControl(r) {
 			return fmt.Errorf("%s %q holds a control character", field, value)
 		}
 	}

@@ -121,6 +121,11 @@ func (c *Change) validate() error {
 	if err := checkText("changes", c.ID); err != nil {
 		return err
 	}
+	for _, side := range []json.RawMessage{c.Before, c.After} {
+		if len(side) > 0 && side[0] != '{' {
+			return fmt.Errorf("%s/%s is %.20s, must be an object", c.Kind, c.ID, side)
+		}
+	}
 	if len(c.Before) == 0 && len(c.After) == 0 {
 		return fmt.Errorf("%s/%s is neither before nor after", c.Kind, c.ID)
 	}
@@ -194,17 +199,13 @@ func VerifyOverlay(data []byte, c Check) (o *Overlay, key string, err error) {
 	return o, e.Signatures[0].KeyID, nil
 }
 
-// PeekOverlayID reads what an overlay calls itself, without a look at its signature.
-func PeekOverlayID(data []byte) (string, error) {
+// PeekOverlay reads what an overlay says, without a look at its signature.
+func PeekOverlay(data []byte) (*Overlay, error) {
 	e, err := decodeEnvelope(data, overlayType, MaxOverlay)
 	if err != nil {
-		return "", fmt.Errorf("overlay: %w", err)
+		return nil, fmt.Errorf("overlay: %w", err)
 	}
-	o, err := decodeOverlay(e.Payload)
-	if err != nil {
-		return "", err
-	}
-	return o.ID, nil
+	return decodeOverlay(e.Payload)
 }
 
 func decodeOverlay(payload []byte) (*Overlay, error) {

@@ -35,8 +35,8 @@ func TestOverlay(t *testing.T) {
 	if err != nil || key != ada.Public().ID() || got.ID != "inc-42" || got.Changes[0].Kind != KindRoutes || string(got.Changes[0].After) != `{"b":1,"id":"users"}` {
 		t.Errorf("a good one: %+v by %s, %v", got, key, err)
 	}
-	if id, err := PeekOverlayID(data); err != nil || id != "inc-42" {
-		t.Errorf("it calls itself %q, %v", id, err)
+	if o, err := PeekOverlay(data); err != nil || o.ID != "inc-42" {
+		t.Errorf("it says %+v, %v", o, err)
 	}
 	twice := must(must(decodeEnvelope(data, overlayType, MaxOverlay))(t).sign(release))(t)
 
@@ -84,6 +84,7 @@ func TestOverlayRefusesNonsense(t *testing.T) {
 		"no change":        {func(o *Overlay) { o.Changes = nil }, "it changes nothing"},
 		"the gateway":      {func(o *Overlay) { o.Changes[0].Kind = KindGateway }, `it changes "gateway"; overlays are for routes and upstreams`},
 		"a change of none": {func(o *Overlay) { o.Changes[0].Before = nil }, "upstreams/users is neither before nor after"},
+		"null":             {func(o *Overlay) { o.Changes[0].Before = json.RawMessage("null") }, "upstreams/users is null, must be an object"},
 		"no difference":    {func(o *Overlay) { o.Changes[0].After = o.Changes[0].Before }, "is the same before and after"},
 		"an object twice":  {func(o *Overlay) { o.Changes = append(o.Changes, o.Changes[0]) }, "each object named once"},
 		"too long a patch": {func(o *Overlay) { o.Patch = strings.Repeat("#", 32<<10+1) }, "its patch has 32769 bytes"},
@@ -93,7 +94,7 @@ func TestOverlayRefusesNonsense(t *testing.T) {
 			}
 		}, "it changes 258 objects"},
 		"too large an object": {func(o *Overlay) {
-			o.Changes[0].After = json.RawMessage(`"` + strings.Repeat("x", MaxOverlay) + `"`)
+			o.Changes[0].After = json.RawMessage(`{"x":"` + strings.Repeat("x", MaxOverlay) + `"}`)
 		}, "at most 262144 are allowed"},
 	} {
 		o := testOverlay()

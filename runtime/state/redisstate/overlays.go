@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/suuupra/gateway/runtime/overlays"
 	"github.com/suuupra/gateway/schema/bundle"
 )
 
@@ -58,9 +59,12 @@ func (c *Client) SwapOverlay(ctx context.Context, id string, before, next []byte
 	lasts := max(time.Until(until), time.Second).Milliseconds()
 	var n int64
 	err := c.admin(ctx, func(ctx context.Context) (err error) {
-		n, err = overlaySwapScript.number(ctx, c.rdb, c.overlaysKey(), id, before, next, lasts)
+		n, err = overlaySwapScript.number(ctx, c.rdb, c.overlaysKey(), id, before, next, lasts, bundle.MaxOverlays)
 		return err
 	})
+	if err == nil && n == 2 {
+		err = overlays.ErrFull
+	}
 	return n == 1, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/suuupra/gateway/internal/testkit"
+	"github.com/suuupra/gateway/runtime/overlays"
 	"github.com/suuupra/gateway/runtime/policy"
 	"github.com/suuupra/gateway/schema/bundle"
 )
@@ -43,6 +44,16 @@ func TestOverlays(t *testing.T) {
 	}
 	if all, err := other.Overlays(ctx); err != nil || len(all) != 0 {
 		t.Errorf("another environment has %q, %v", all, err)
+	}
+	swap(b, "none", "", "", true)
+	for i := range bundle.MaxOverlays - 2 {
+		swap(a, fmt.Sprint("full", i), "", "x", true)
+	}
+	if ok, err := b.SwapOverlay(ctx, "more", nil, []byte("x"), soon); ok || !errors.Is(err, overlays.ErrFull) {
+		t.Errorf("one too many: %t, %v", ok, err)
+	}
+	for i := range bundle.MaxOverlays - 2 {
+		swap(a, fmt.Sprint("full", i), "x", "", true)
 	}
 	ttl := server.Do("PTTL", "gw:overlays:prod")
 	swap(a, "inc", "two", "", true)
