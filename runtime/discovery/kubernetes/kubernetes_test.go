@@ -149,6 +149,7 @@ func TestLastGoodAnswerStays(t *testing.T) {
 			s := newServer(t, slice("a", at("10.0.0.1")))
 			w, log := follow(t, s.config)
 			becomes(t, w, "10.0.0.1:8080")
+			testkit.Eventually(t, "it watches", func() bool { _, watches := s.counts(); return watches > 0 }) // else the damage is that of a watch
 			s.change(func() { s.edit = tt.damage })
 			s.stop()
 			if tt.damage != nil {
