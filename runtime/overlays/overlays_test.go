@@ -300,8 +300,10 @@ func TestFailure(t *testing.T) {
 	g := w.gateway(w.board, nil)
 	w.board.all["inc"] = w.sign(t, "inc", nil)
 	g.refuse = errors.New("no certificate")
-	if g.Follow(ctx) || g.Follow(ctx) || len(g.List()) != 0 || strings.Count(g.log.String(), "no certificate") != 1 {
-		t.Errorf("%v:\n%s", g.List(), &g.log)
+	for range 2 {
+		if g.Follow(ctx) || len(g.List()) != 0 || strings.Count(g.log.String(), "no certificate") != 1 {
+			t.Errorf("%v:\n%s", g.List(), &g.log)
+		}
 	}
 	g.refuse = nil
 	if !g.Follow(ctx) || !slices.Equal(g.laid, []string{"inc"}) {
