@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/suuupra/gateway/internal/build"
 	"github.com/suuupra/gateway/runtime/admin"
 	"github.com/suuupra/gateway/schema/bundle"
@@ -174,4 +176,29 @@ func fetchRunning(ctx context.Context, base string) (*bundle.Raw, error) {
 		return nil, err
 	}
 	return bundle.DecodeArchive(body)
+}
+
+// gatewayFlags are those of commands that ask one gateway, and print what it says.
+type gatewayFlags struct{ gateway, format string }
+
+func (f *gatewayFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.gateway, "gateway", "", "URL of the gateway's admin API (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
+	cmd.Flags().StringVar(&f.format, "format", "text", "text or json")
+}
+
+func (f *gatewayFlags) check() error {
+	switch {
+	case f.gateway == "":
+		return usagef("--gateway is required: the URL of the gateway's admin API")
+	case f.format != "text" && f.format != "json":
+		return usagef("--format is %q, must be text or json", f.format)
+	}
+	_, err := gatewayURL(f.gateway)
+	return err
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }

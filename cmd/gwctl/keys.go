@@ -32,28 +32,9 @@ about a key goes by its id, the 16 characters before its last "_", which is no s
 	return cmd
 }
 
-// keysFlags are those of every command below keys.
-type keysFlags struct{ gateway, format string }
-
-func (f *keysFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.gateway, "gateway", "", "URL of the gateway's admin API (credentials: gwctl login, GWCTL_TOKEN or GWRUN_ADMIN_TOKEN)")
-	cmd.Flags().StringVar(&f.format, "format", "text", "text or json")
-}
-
-func (f *keysFlags) check() error {
-	switch {
-	case f.gateway == "":
-		return usagef("--gateway is required: the URL of the gateway's admin API")
-	case f.format != "text" && f.format != "json":
-		return usagef("--format is %q, must be text or json", f.format)
-	}
-	_, err := gatewayURL(f.gateway)
-	return err
-}
-
 func newKeysCreate() *cobra.Command {
 	var (
-		f    keysFlags
+		f    gatewayFlags
 		body admin.NewKey
 	)
 	cmd := &cobra.Command{
@@ -85,7 +66,7 @@ kept without passing a screen. Nobody can print it again.`,
 
 func newKeysRotate() *cobra.Command {
 	var (
-		f       keysFlags
+		f       gatewayFlags
 		overlap string
 		force   bool
 	)
@@ -126,7 +107,7 @@ func newKeysRevoke() *cobra.Command {
 
 // newKeysOne makes a command that names a key and prints its record.
 func newKeysOne(name, short, method, verb string) *cobra.Command {
-	var f keysFlags
+	var f gatewayFlags
 	cmd := &cobra.Command{
 		Use: name + " ID --gateway URL", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -149,7 +130,7 @@ func newKeysOne(name, short, method, verb string) *cobra.Command {
 }
 
 func newKeysList() *cobra.Command {
-	var f keysFlags
+	var f gatewayFlags
 	cmd := &cobra.Command{
 		Use: "list --gateway URL", Short: "List the API keys of the gateway's environment", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -182,7 +163,7 @@ func newKeysList() *cobra.Command {
 }
 
 // path checks the flags and the id, and returns the path of what is done with a key.
-func (f *keysFlags) path(id, verb string) (string, error) {
+func (f *gatewayFlags) path(id, verb string) (string, error) {
 	if err := f.check(); err != nil {
 		return "", err
 	}
@@ -203,7 +184,7 @@ func (f *keysFlags) path(id, verb string) (string, error) {
 const maxKeysAnswer = 64 << 20
 
 // call sends an order, with a body unless it is nil, and reads what came of it.
-func (f *keysFlags) call(cmd *cobra.Command, method, path string, query url.Values, body, into any) error {
+func (f *gatewayFlags) call(cmd *cobra.Command, method, path string, query url.Values, body, into any) error {
 	c := gatewayCall{method: method, path: path, query: query, limit: maxKeysAnswer}
 	if body != nil {
 		var err error
@@ -225,7 +206,7 @@ func (f *keysFlags) call(cmd *cobra.Command, method, path string, query url.Valu
 }
 
 // refused says why an order was not carried out.
-func (f *keysFlags) refused(status int, answer []byte) error {
+func (f *gatewayFlags) refused(status int, answer []byte) error {
 	var problem struct{ Code, Detail string }
 	if json.Unmarshal(answer, &problem) != nil || problem.Detail == "" {
 		return gatewayRefused(f.gateway, status, answer)
@@ -243,7 +224,7 @@ func (f *keysFlags) refused(status int, answer []byte) error {
 }
 
 // printSecret prints a key that nobody can print again.
-func (f *keysFlags) printSecret(cmd *cobra.Command, k *admin.Key) error {
+func (f *gatewayFlags) printSecret(cmd *cobra.Command, k *admin.Key) error {
 	if f.format == "json" {
 		if err := writeJSON(cmd.OutOrStdout(), k); err != nil {
 			return err
@@ -261,12 +242,6 @@ func (f *keysFlags) printSecret(cmd *cobra.Command, k *admin.Key) error {
 	}
 	_, err := fmt.Fprintln(cmd.ErrOrStderr(), note+"; it is shown this once")
 	return err
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 func writeRecords(w io.Writer, records []apikeys.Record) error {

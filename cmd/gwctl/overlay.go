@@ -32,7 +32,7 @@ makes a commit of it. Gateways that share a Redis have the same overlays.`,
 }
 
 func newOverlayList() *cobra.Command {
-	var f keysFlags
+	var f gatewayFlags
 	cmd := &cobra.Command{
 		Use: "list --gateway URL", Short: "List the overlays of an environment", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,7 +44,7 @@ func newOverlayList() *cobra.Command {
 				return err
 			}
 			if f.format == "json" {
-				return printJSON(cmd, admin.OverlayList{Overlays: list})
+				return writeJSON(cmd.OutOrStdout(), admin.OverlayList{Overlays: list})
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "ID\tSTATE\tEXPIRES\tBY\tOBJECTS\tREASON")
@@ -67,19 +67,16 @@ func stateOf(o *admin.Overlay) string {
 }
 
 func newOverlayShow() *cobra.Command {
-	var f keysFlags
+	var f gatewayFlags
 	cmd := &cobra.Command{
 		Use: "show ID --gateway URL", Short: "Show an overlay, and the patch it was made from", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
-			o, err := findOverlay(cmd.Context(), f.gateway, args[0])
+			o, err := f.overlay(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			if f.format == "json" {
-				return printJSON(cmd, o)
+				return writeJSON(cmd.OutOrStdout(), o)
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: %s is %s until %s, by %s: %s\n", o.ID, stateOf(o), o.ExpiresAt.UTC().Format(time.RFC3339), cell(o.By), cell(o.Reason))
 			fmt.Fprintf(cmd.ErrOrStderr(), "gwctl: signed by key %s; it changes %s; if the repository changes them, too: %s\n", cell(o.Key), cell(strings.Join(o.Objects, ", ")), o.Strategy)
@@ -92,14 +89,11 @@ func newOverlayShow() *cobra.Command {
 }
 
 func newOverlayRemove() *cobra.Command {
-	var f keysFlags
+	var f gatewayFlags
 	cmd := &cobra.Command{
 		Use: "remove ID --gateway URL", Short: "Take an overlay away: what is published serves again", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
-			o, err := findOverlay(cmd.Context(), f.gateway, args[0])
+			o, err := f.overlay(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -139,6 +133,14 @@ func believable(gateway string, o *admin.Overlay) error {
 		return fmt.Errorf("the gateway at %s tells of an overlay %q, %q, %q that cannot be", redacted(gateway), o.ID, o.State, o.Strategy)
 	}
 	return nil
+}
+
+// overlay is the one that a command is about.
+func (f *gatewayFlags) overlay(cmd *cobra.Command, id string) (*admin.Overlay, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return findOverlay(cmd.Context(), f.gateway, id)
 }
 
 func findOverlay(ctx context.Context, gateway, id string) (*admin.Overlay, error) {
@@ -198,12 +200,6 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func printJSON(cmd *cobra.Command, v any) error {
-	enc := json.NewEncoder(cmd.OutOrStdout())
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 // idOf is the name of an overlay that is made from a file.

@@ -24,9 +24,6 @@ import (
 	"github.com/suuupra/gateway/schema/ir"
 )
 
-// maxPatch bounds the file an overlay is made from.
-const maxPatch = 32 << 10
-
 type overlayFlags struct {
 	repo                               repositoryFlags
 	env                                string
@@ -103,7 +100,7 @@ func (f *overlayFlags) run(cmd *cobra.Command, file, path string) error {
 		return err
 	}
 	ctx := cmd.Context()
-	patch, err := bounded.ReadFile(file, maxPatch)
+	patch, err := bounded.ReadFile(file, bundle.MaxOverlayPatch)
 	if err != nil {
 		return fmt.Errorf("read the patch: %w", err)
 	}

@@ -19,9 +19,9 @@ const (
 	MaxOverlay         = 256 << 10 // bytes of an envelope
 	MaxOverlays        = 16        // at a time, of one environment
 	MaxOverlayLifetime = 7 * 24 * time.Hour
+	MaxOverlayPatch    = 32 << 10 // bytes of the file it is made from
 
 	maxOverlayChanges = 256
-	maxOverlayPatch   = 32 << 10 // bytes
 )
 
 // Strategy says what becomes of an overlay when the repository changes an object that it is about.
@@ -82,8 +82,8 @@ func (o *Overlay) validate() error {
 		return fmt.Errorf("it expires at %s, before it was issued", o.ExpiresAt.Format(timeLayout))
 	case o.ExpiresAt.Sub(o.IssuedAt.Time) > MaxOverlayLifetime:
 		return fmt.Errorf("it lasts %s, at most %s are allowed; what stays longer belongs into the repository", o.ExpiresAt.Sub(o.IssuedAt.Time), MaxOverlayLifetime)
-	case len(o.Patch) > maxOverlayPatch:
-		return fmt.Errorf("its patch has %d bytes, at most %d are allowed", len(o.Patch), maxOverlayPatch)
+	case len(o.Patch) > MaxOverlayPatch:
+		return fmt.Errorf("its patch has %d bytes, at most %d are allowed", len(o.Patch), MaxOverlayPatch)
 	case len(o.Changes) == 0:
 		return fmt.Errorf("it changes nothing")
 	case len(o.Changes) > maxOverlayChanges:
